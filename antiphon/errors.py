@@ -1,0 +1,167 @@
+"""Failures that cross the boundary between caller and node, each with a stable code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SpeechError(Exception):
+    """Base of every failure that a caller may see; `code` is stable, the text is for people.
+
+    param: the field of the request that is at fault, where there is one.
+    retry_after_s: forecast in seconds of when a retry can succeed; None when nothing is known.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+    _by_code: ClassVar[dict[str, type[SpeechError]]] = {}
+
+    def __init__(
+        self, text: str = "", *, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(text)
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def __init_subclass__(cls) -> None:
+        if cls.code in SpeechError._by_code or cls.code == SpeechError.code:
+            raise TypeError(f"error code {cls.code!r} is taken")
+        SpeechError._by_code[cls.code] = cls
+
+    @classmethod
+    def from_code(cls, code: str, text: str, *, param: str | None = None) -> SpeechError:
+        """Rebuild the failure that `code` names; a code of a newer version becomes a plain SpeechError."""
+        return cls._by_code.get(code, SpeechError)(text, param=param)
+
+    @classmethod
+    def codes(cls) -> dict[str, type[SpeechError]]:
+        """Return every code with its type."""
+        return {SpeechError.code: SpeechError, **cls._by_code}
+
+
+# The request is at fault: sending it again changes nothing.
+
+
+class InvalidRequest(SpeechError):
+    """The request is no request: malformed bytes, or a field with a value that is not allowed."""
+
+    code = "invalid_request"
+
+
+class UnknownVoice(SpeechError):
+    """The model has no such voice."""
+
+    code = "unknown_voice"
+
+
+class UnsupportedFormat(SpeechError):
+    """This version, or this engine, cannot make the asked audio format."""
+
+    code = "unsupported_format"
+
+
+class TextTooLong(SpeechError):
+    """The text has more characters than the limit."""
+
+    code = "text_too_long"
+
+
+class NothingToSpeak(SpeechError):
+    """The text is empty, or the engine made no sound of it."""
+
+    code = "nothing_to_speak"
+
+
+class AudioTooLarge(SpeechError):
+    """The audio passes a limit; for a plain reply, ask for the stream instead."""
+
+    code = "audio_too_large"
+
+
+# The group cannot take the request now: a later try can succeed.
+
+
+class AllSlotsBusy(SpeechError):
+    """No slot became free within the caller's wait."""
+
+    code = "all_slots_busy"
+    retryable = True
+
+
+class QueueFull(SpeechError):
+    """The caller's own queue has no room for one more request."""
+
+    code = "queue_full"
+    retryable = True
+
+
+class NoNodes(SpeechError):
+    """No node of that model is alive."""
+
+    code = "no_nodes"
+    retryable = True
+
+
+class Draining(SpeechError):
+    """The node is leaving and takes nothing new."""
+
+    code = "draining"
+    retryable = True
+
+
+class NotConnected(SpeechError):
+    """There is no connection to NATS."""
+
+    code = "not_connected"
+    retryable = True
+
+
+# The run failed.
+
+
+class EngineFailed(SpeechError):
+    """The engine refused this text with an error of its own; another node would do the same."""
+
+    code = "engine_failed"
+
+
+class EngineCrashed(SpeechError):
+    """The engine's process died, hung past its bound, or wrote nonsense; another slot may do better."""
+
+    code = "engine_crashed"
+    retryable = True
+
+
+class BadAudio(SpeechError):
+    """The engine's bytes are no audio."""
+
+    code = "bad_audio"
+
+
+class RunLost(SpeechError):
+    """The node in charge died, froze or lost its connection; or a part of the stream is missing."""
+
+    code = "run_lost"
+    retryable = True
+
+
+class AttemptsExhausted(SpeechError):
+    """Every accepted run was lost to a dead node or engine: the request itself may be the cause."""
+
+    code = "attempts_exhausted"
+
+
+class DeadlineExceeded(SpeechError):
+    """The caller's budget ended before the audio was complete."""
+
+    code = "deadline_exceeded"
+
+
+class Cancelled(SpeechError):
+    """The caller cancelled the run."""
+
+    code = "cancelled"
+
+
+class MalformedMessage(Exception):
+    """Bytes that are no message of this protocol."""

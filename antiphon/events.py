@@ -1,0 +1,210 @@
+"""The stream protocol: what a node sends for one run, and what the caller sends back. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import msgpack
+
+from antiphon.errors import MalformedMessage
+from antiphon.wire import decode_map, encode_map, require
+
+MAX_CHUNK_BYTES: Final = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A slot has taken the request; sent before the engine is touched.
+
+    node: token of the node in charge, for its cancel and credit subjects. slot: number on that node, from 0.
+    """
+
+    kind: ClassVar[str] = "accepted"
+    node: str
+    slot: int
+
+    def __post_init__(self) -> None:
+        require(self.node, str, "node")
+        require(self.slot, int, "slot")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Consecutive bytes of one utterance's audio.
+
+    seq: position in the run, from 0, without gaps. audio: encoded as asked, at most MAX_CHUNK_BYTES.
+    """
+
+    kind: ClassVar[str] = "audio"
+    seq: int
+    audio: bytes
+
+    def __post_init__(self) -> None:
+        require(self.seq, int, "seq")
+        require(self.audio, bytes, "audio")
+        if not 0 < len(self.audio) <= MAX_CHUNK_BYTES:
+            raise ValueError(f"{len(self.audio)} bytes in one chunk")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The run is alive; sent at least every 500 ms when there is no audio to send."""
+
+    kind: ClassVar[str] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The utterance is complete.
+
+    stats: n (chunks), bytes, audio_ms, synthesis_ms; further keys may come.
+    """
+
+    kind: ClassVar[str] = "end"
+    stats: dict[str, int]
+
+    def __post_init__(self) -> None:
+        require(self.stats, dict, "stats")
+        for key in ("n", "bytes", "audio_ms", "synthesis_ms"):
+            require(self.stats.get(key), int, key)
+
+    @property
+    def n_chunks(self) -> int:
+        """Audio messages in the run."""
+        return self.stats["n"]
+
+    @property
+    def n_bytes(self) -> int:
+        """Audio bytes in the run."""
+        return self.stats["bytes"]
+
+    @property
+    def audio_ms(self) -> int:
+        """Duration of the audio in milliseconds."""
+        return self.stats["audio_ms"]
+
+    @property
+    def synthesis_ms(self) -> int:
+        """Time from accepted to the last sample in milliseconds."""
+        return self.stats["synthesis_ms"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The run, or the request before any run, failed.
+
+    code: stable, see errors.py. text: for people. param: the request's field at fault; it travels in the
+    event's last map.
+    """
+
+    kind: ClassVar[str] = "error"
+    code: str
+    text: str
+    param: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.code, str, "code")
+        require(self.text, str, "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An event of a newer version; to be ignored."""
+
+    kind: str
+
+
+Event = Accepted | AudioChunk | Progress | End | Failure | Unknown
+
+
+def encode_event(run: str, event: Accepted | AudioChunk | Progress | End | Failure) -> bytes:
+    """Return the msgpack array [run, kind, values..., {}]."""
+    later: dict[str, object] = {}
+    values: tuple[object, ...]
+    match event:
+        case AudioChunk(seq, audio):
+            values = (seq, audio)
+        case Accepted(node, slot):
+            values = (node, slot)
+        case End(stats):
+            values = (stats,)
+        case Failure(code, text, param):
+            values = (code, text)
+            if param is not None:
+                later["param"] = param
+        case Progress():
+            values = ()
+    return bytes(msgpack.packb((run, event.kind, *values, later)))
+
+
+def decode_event(data: bytes) -> tuple[str, Event]:
+    """Return run and event; an event of a kind that we do not know is an Unknown.
+
+    Raises:
+        MalformedMessage: the bytes are no event.
+    """
+    try:
+        run, kind, *values, later = msgpack.unpackb(data)
+        require(run, str, "run")
+        require(kind, str, "kind")
+        require(later, dict, "the last element")
+        match kind:
+            case AudioChunk.kind:
+                return run, AudioChunk(*values)
+            case Accepted.kind:
+                return run, Accepted(*values)
+            case Progress.kind:
+                return run, Progress(*values)
+            case End.kind:
+                return run, End(*values)
+            case Failure.kind:
+                param = later.get("param")
+                code, text = values
+                return run, Failure(code, text, param if isinstance(param, str) else None)
+            case _:
+                return run, Unknown(kind)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as exc:
+        raise MalformedMessage(f"{len(data)} bytes are no event: {exc!r}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """The caller has consumed `bytes` more bytes of a run's audio."""
+
+    run: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The caller wants no more of a run."""
+
+    run: str
+
+
+def encode_credit(credit: Credit) -> bytes:
+    """Return {run, bytes}."""
+    return encode_map({"run": credit.run, "bytes": credit.bytes})
+
+
+def decode_credit(data: bytes) -> Credit:
+    """Read {run, bytes}. Raises MalformedMessage."""
+    values = decode_map(data)
+    run, n_bytes = values.get("run"), values.get("bytes")
+    if not isinstance(run, str) or not isinstance(n_bytes, int) or isinstance(n_bytes, bool) or n_bytes < 0:
+        raise MalformedMessage("a credit is {run, bytes}")
+    return Credit(run, n_bytes)
+
+
+def encode_cancel(cancel: Cancel) -> bytes:
+    """Return {run}."""
+    return encode_map({"run": cancel.run})
+
+
+def decode_cancel(data: bytes) -> Cancel:
+    """Read {run}. Raises MalformedMessage."""
+    run = decode_map(data).get("run")
+    if not isinstance(run, str):
+        raise MalformedMessage("a cancel is {run}")
+    return Cancel(run)

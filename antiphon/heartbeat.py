@@ -1,0 +1,145 @@
+"""What nodes and callers tell everyone about themselves: heartbeats, waiting requests, voices. No I/O."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, cast
+
+import msgpack
+
+from antiphon.errors import MalformedMessage
+from antiphon.wire import decode_map, encode_map, known_fields, require
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What one caller process has waiting for one model."""
+
+    waiting: int
+    characters: int
+
+
+def encode_waiting(waiting: Waiting) -> bytes:
+    """Return {waiting, characters}."""
+    return encode_map({"waiting": waiting.waiting, "characters": waiting.characters})
+
+
+def decode_waiting(data: bytes) -> Waiting:
+    """Read {waiting, characters}. Raises MalformedMessage."""
+    values = decode_map(data)
+    try:
+        for key in ("waiting", "characters"):
+            require(values.get(key), int, key)
+        waiting = Waiting(values["waiting"], values["characters"])
+    except TypeError as exc:
+        raise MalformedMessage(f"{exc}") from exc
+    if waiting.waiting < 0 or waiting.characters < 0:
+        raise MalformedMessage("negative")
+    return waiting
+
+
+State = Literal["starting", "ready", "draining", "left"]
+_STATES: Final = ("starting", "ready", "draining", "left")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One run as its node's heartbeat shows it; elapsed_s counts from `accepted`."""
+
+    run: str
+    characters: int
+    elapsed_s: float
+
+    def __post_init__(self) -> None:
+        require(self.run, str, "run")
+        require(self.characters, int, "characters")
+        require(self.elapsed_s, (int, float), "elapsed_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A node's own account of itself.
+
+    node: unique per boot, the address. name: shown to people. boot: time of start, Unix seconds.
+    seq: counts up. idle: armed slots, members of the queue group. busy: slots at work, on `running`.
+    interval_s: time to the next heartbeat at the latest. seconds_per_character: slot seconds, moving mean.
+    real_time_factor: synthesis seconds per second of audio, moving mean. Both are 0.0 until measured.
+    """
+
+    node: str
+    name: str
+    boot: float
+    seq: int
+    model: str
+    state: State
+    slots: int
+    idle: int
+    busy: int
+    running: tuple[Running, ...] = ()
+    interval_s: float = 1.0
+    synthesized: int = 0
+    failed: int = 0
+    seconds_per_character: float = 0.0
+    real_time_factor: float = 0.0
+    version: str = ""
+    voices_hash: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("node", "name", "model", "state", "version", "voices_hash"):
+            require(getattr(self, name), str, name)
+        for name in ("seq", "slots", "idle", "busy", "synthesized", "failed"):
+            require(getattr(self, name), int, name)
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is negative")
+        for name in ("boot", "interval_s", "seconds_per_character", "real_time_factor"):
+            require(getattr(self, name), (int, float), name)
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} is out of range")
+        if self.state not in _STATES:
+            raise ValueError(f"state {self.state!r}")
+
+
+def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
+    """Return the heartbeat as a msgpack map."""
+    return bytes(msgpack.packb(asdict(heartbeat)))
+
+
+def decode_heartbeat(data: bytes) -> Heartbeat:
+    """Read a heartbeat; unknown keys are ignored. Raises MalformedMessage."""
+    values = decode_map(data)
+    try:
+        known = known_fields(Heartbeat, values)
+        running = known.pop("running", ())
+        require(running, (list, tuple), "running")
+        return Heartbeat(**known, running=tuple(Running(**known_fields(Running, run)) for run in running))
+    except (TypeError, ValueError, AttributeError) as exc:
+        raise MalformedMessage(f"no heartbeat: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One voice of a model. language: BCP 47 where the engine knows it."""
+
+    id: str
+    name: str = ""
+    language: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("id", "name", "language"):
+            require(getattr(self, name), str, name)
+
+
+def encode_voices(model: str, voices: tuple[Voice, ...]) -> bytes:
+    """Return {model, voices: [{id, name, language}]}."""
+    return encode_map({"model": model, "voices": [asdict(voice) for voice in voices]})
+
+
+def decode_voices(data: bytes) -> tuple[Voice, ...]:
+    """Read a voice list; unknown keys are ignored. Raises MalformedMessage."""
+    voices = decode_map(data).get("voices")
+    try:
+        require(voices, list, "voices")
+        return tuple(Voice(**known_fields(Voice, voice)) for voice in cast(list[Any], voices))
+    except (TypeError, AttributeError) as exc:
+        raise MalformedMessage(f"no voice list: {exc}") from exc

@@ -1,0 +1,205 @@
+"""A synthesis request: its payload and its headers. No I/O."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal
+
+import msgpack
+
+from antiphon.errors import InvalidRequest
+
+DEFAULT_WINDOW_BYTES: Final = 1024 * 1024
+MIN_SPEED: Final = 0.25
+MAX_SPEED: Final = 4.0
+
+# Request headers.
+ID: Final = "Tts-Id"
+ATTEMPT: Final = "Tts-Attempt"
+BUDGET_MS: Final = "Tts-Budget-Ms"
+REPLY: Final = "Tts-Reply"
+WINDOW: Final = "Tts-Window"
+TRACEPARENT: Final = "traceparent"
+CONTENT_TYPE: Final = "Content-Type"
+# Headers of a plain reply.
+NODE: Final = "Tts-Node"
+AUDIO_MS: Final = "Tts-Audio-Ms"
+SYNTHESIS_MS: Final = "Tts-Synthesis-Ms"
+ERROR: Final = "Tts-Error"
+SERVICE_ERROR: Final = "Nats-Service-Error"
+SERVICE_ERROR_CODE: Final = "Nats-Service-Error-Code"
+
+CONTENT_TYPES: Final[Mapping[str, str]] = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """One utterance to synthesize.
+
+    text: what to speak. voice: None is the model's default. speed: factor, 1.0 is normal, 0.25 to 4.
+    format: a key of CONTENT_TYPES. sample_rate: in Hz; None is the engine's own.
+
+    Raises:
+        InvalidRequest: a field has a wrong type or a value that is not allowed; `param` names it.
+    """
+
+    text: str
+    voice: str | None = None
+    speed: float = 1.0
+    format: str = "mp3"
+    sample_rate: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise InvalidRequest("text must be a string", param="text")
+        if not self.text.strip():
+            raise InvalidRequest("text is empty", param="text")
+        if self.voice is not None and not (isinstance(self.voice, str) and self.voice):
+            raise InvalidRequest("voice must be a non-empty string", param="voice")
+        if not isinstance(self.speed, (int, float)) or isinstance(self.speed, bool):
+            raise InvalidRequest("speed must be a number", param="speed")
+        if not (math.isfinite(self.speed) and MIN_SPEED <= self.speed <= MAX_SPEED):
+            raise InvalidRequest(f"speed must be from {MIN_SPEED} to {MAX_SPEED:g}", param="speed")
+        if self.format not in CONTENT_TYPES:
+            raise InvalidRequest(f"format must be one of {', '.join(CONTENT_TYPES)}", param="format")
+        if self.sample_rate is not None:
+            if not isinstance(self.sample_rate, int) or isinstance(self.sample_rate, bool):
+                raise InvalidRequest("sample_rate must be a whole number of Hz", param="sample_rate")
+            if not 8000 <= self.sample_rate <= 48000:
+                raise InvalidRequest("sample_rate must be from 8000 to 48000 Hz", param="sample_rate")
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the audio that this request asks for."""
+        return CONTENT_TYPES[self.format]
+
+
+_REQUEST_FIELDS: Final = frozenset(f.name for f in fields(SpeechRequest))
+
+
+def encode_request(request: SpeechRequest) -> bytes:
+    """Return `request` as a msgpack map without the fields that are None."""
+    return bytes(msgpack.packb({k: v for k, v in asdict(request).items() if v is not None}))
+
+
+def request_from_map(values: Mapping[Any, Any]) -> SpeechRequest:
+    """Make a request of a decoded map; unknown keys are ignored, null is absent.
+
+    Raises:
+        InvalidRequest: a field is missing or wrong; `param` names it.
+    """
+    known = {k: v for k, v in values.items() if k in _REQUEST_FIELDS and v is not None}
+    if "text" not in known:
+        raise InvalidRequest("text is missing", param="text")
+    return SpeechRequest(**known)
+
+
+def decode_request(data: bytes, content_type: str | None = None) -> SpeechRequest:
+    """Read a request: a msgpack map, a JSON object, or plain UTF-8 text.
+
+    content_type: the Content-Type header; without one the first byte tells
+    (0x80-0x8f a msgpack map, '{' JSON, anything else text).
+
+    Raises:
+        InvalidRequest: the bytes are no request.
+    """
+    kind = _request_kind(data, content_type)
+    try:
+        if kind == "text":
+            return SpeechRequest(data.decode())
+        values = msgpack.unpackb(data) if kind == "msgpack" else json.loads(data)
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest("the request is not UTF-8") from exc
+    except (ValueError, msgpack.UnpackException, RecursionError) as exc:
+        raise InvalidRequest(f"the request is no {kind}: {exc}") from exc
+    if not isinstance(values, dict):
+        raise InvalidRequest(f"the request must be a map, not {type(values).__name__}")
+    return request_from_map(values)
+
+
+def _request_kind(data: bytes, content_type: str | None) -> Literal["msgpack", "JSON", "text"]:
+    if content_type:
+        match content_type.partition(";")[0].strip().lower():
+            case "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack":
+                return "msgpack"
+            case "application/json":
+                return "JSON"
+            case "text/plain":
+                return "text"
+            case other:
+                raise InvalidRequest(
+                    f"Content-Type {other} is none of application/msgpack, application/json, text/plain"
+                )
+    # 0x80-0x8f (a map of up to 15 keys) never begins UTF-8 text; a larger map needs the header.
+    if b"\x80" <= data[:1] <= b"\x8f":
+        return "msgpack"
+    return "JSON" if data[:1] == b"{" else "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The headers of a request.
+
+    id: made by the caller's library, the same for every attempt. attempt: from 1.
+    budget_s: what is left of the caller's deadline; None is the node's default. stream: the caller reads
+    events; otherwise it wants one plain reply. window: bytes of audio that may be unacknowledged.
+    """
+
+    id: str
+    attempt: int = 1
+    budget_s: float | None = None
+    stream: bool = False
+    window: int = DEFAULT_WINDOW_BYTES
+    traceparent: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the NATS headers."""
+        values = {ID: self.id, ATTEMPT: str(self.attempt)}
+        if self.budget_s is not None:
+            values[BUDGET_MS] = str(max(0, round(self.budget_s * 1000)))
+        if self.stream:
+            values[REPLY] = "stream"
+            values[WINDOW] = str(self.window)
+        if self.traceparent is not None:
+            values[TRACEPARENT] = self.traceparent
+        return values
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str] | None, *, default_id: str) -> Envelope:
+        """Read the headers of a request; absent ones take their defaults.
+
+        Raises:
+            InvalidRequest: a number is none, or is negative.
+        """
+        headers = headers or {}
+        reply = headers.get(REPLY, "")
+        if reply not in ("", "stream"):
+            raise InvalidRequest(f"{REPLY} must be 'stream' or absent")
+        budget_ms = _header_number(headers, BUDGET_MS, None)
+        return cls(
+            id=headers.get(ID) or default_id,
+            attempt=_header_number(headers, ATTEMPT, 1) or 1,
+            budget_s=None if budget_ms is None else budget_ms / 1000,
+            stream=reply == "stream",
+            window=_header_number(headers, WINDOW, None) or DEFAULT_WINDOW_BYTES,
+            traceparent=headers.get(TRACEPARENT),
+        )
+
+
+def _header_number(headers: Mapping[str, str], name: str, default: int | None) -> int | None:
+    text = headers.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise InvalidRequest(f"header {name} must be a whole number, not {text[:40]!r}")
+    return int(text)
