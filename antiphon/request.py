@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
@@ -64,13 +63,16 @@ class SpeechRequest:
             raise InvalidRequest("text must be a string", param="text")
         if not self.text.strip():
             raise InvalidRequest("text is empty", param="text")
-        if self.voice is not None and not (isinstance(self.voice, str) and self.voice):
-            raise InvalidRequest("voice must be a non-empty string", param="voice")
+        _require_unicode(self.text, "text")
+        if self.voice is not None:
+            if not (isinstance(self.voice, str) and self.voice):
+                raise InvalidRequest("voice must be a non-empty string", param="voice")
+            _require_unicode(self.voice, "voice")
         if not isinstance(self.speed, (int, float)) or isinstance(self.speed, bool):
             raise InvalidRequest("speed must be a number", param="speed")
-        if not (math.isfinite(self.speed) and MIN_SPEED <= self.speed <= MAX_SPEED):
+        if not MIN_SPEED <= self.speed <= MAX_SPEED:  # false for NaN too
             raise InvalidRequest(f"speed must be from {MIN_SPEED} to {MAX_SPEED:g}", param="speed")
-        if self.format not in CONTENT_TYPES:
+        if not (isinstance(self.format, str) and self.format in CONTENT_TYPES):
             raise InvalidRequest(f"format must be one of {', '.join(CONTENT_TYPES)}", param="format")
         if self.sample_rate is not None:
             if not isinstance(self.sample_rate, int) or isinstance(self.sample_rate, bool):
@@ -82,6 +84,14 @@ class SpeechRequest:
     def content_type(self) -> str:
         """The media type of the audio that this request asks for."""
         return CONTENT_TYPES[self.format]
+
+
+def _require_unicode(text: str, param: str) -> None:
+    """Refuse half of a surrogate pair: JSON's escapes can write one, UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidRequest(f"{param} holds half of a surrogate pair", param=param) from exc
 
 
 _REQUEST_FIELDS: Final = frozenset(f.name for f in fields(SpeechRequest))
