@@ -1,0 +1,273 @@
+"""What other services call: speak, stream, voices, status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from antiphon.background import Spawn, background
+from antiphon.cluster import Cluster, GroupStatus
+from antiphon.connection import DEFAULT_SERVER, Connection, connected
+from antiphon.dispatch import Dispatcher
+from antiphon.errors import InvalidRequest, MalformedMessage, NoNodes, NotConnected, SpeechError
+from antiphon.heartbeat import Voice, decode_heartbeat, decode_voices, decode_waiting
+from antiphon.inbox import inboxes
+from antiphon.request import SpeechRequest
+from antiphon.run import Timing
+from antiphon.status import StatusRounds
+from antiphon.subjects import Subjects, check_token
+from antiphon.ticket import Limits, Ticket
+from antiphon.utterance import Utterance
+
+DEFAULT_TIMEOUT_S: Final = 60.0
+_HELD_BYTES: Final = 16 * 1024 * 1024
+
+
+class TtsClient:
+    """A connection to a group of synthesis nodes. Made by `connect`; safe to share between tasks."""
+
+    def __init__(
+        self, connection: Connection, dispatcher: Dispatcher, rounds: StatusRounds, default_model: str | None
+    ) -> None:
+        self.connection = connection
+        self.cluster: Cluster = dispatcher.cluster
+        self.default_model = default_model
+        self._dispatcher = dispatcher
+        self._rounds = rounds
+
+    async def speak(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        voice: str | None = None,
+        speed: float = 1.0,
+        format: str = "mp3",
+        sample_rate: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> bytes:
+        """Return the whole utterance as one audio file.
+
+        A node or an engine that dies on the way costs time, not the answer: another one takes over.
+
+        model: None is the default model, else the only one alive. timeout_s: the whole budget.
+
+        Raises:
+            SpeechError: see errors.py; `retryable` and `retry_after_s` tell what to do.
+        """
+        request = SpeechRequest(text, voice, speed, format, sample_rate)
+        async with self.utterance(
+            request, model=model, timeout_s=timeout_s, hold_bytes=_HELD_BYTES
+        ) as utterance:
+            return b"".join([chunk async for chunk in utterance])
+
+    async def stream(
+        self,
+        text: str,
+        *,
+        model: str | None = None,
+        voice: str | None = None,
+        speed: float = 1.0,
+        format: str = "mp3",
+        sample_rate: int | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the utterance's audio as it is made.
+
+        Until the first chunk, a node that dies is replaced by another; after it, the failure is raised.
+        Iterate it under contextlib.aclosing to leave early: the run is cancelled then.
+
+        Raises:
+            SpeechError: see errors.py.
+        """
+        request = SpeechRequest(text, voice, speed, format, sample_rate)
+        async with self.utterance(request, model=model, timeout_s=timeout_s) as utterance:
+            async for chunk in utterance:
+                yield chunk
+
+    @asynccontextmanager
+    async def utterance(
+        self,
+        request: SpeechRequest,
+        *,
+        model: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        wait_s: float | None = None,
+        hold_bytes: int = 0,
+        traceparent: str | None = None,
+    ) -> AsyncIterator[Utterance]:
+        """Have `request` spoken; the audio is there to be iterated over.
+
+        Entering waits until the first audio has come, or with `hold_bytes` until all of it or more than that
+        has: until then a lost run is replaced by another. Leaving early ends the request wherever it is.
+
+        timeout_s: the whole budget. wait_s: bound on waiting for a free slot, the budget unless given.
+
+        Raises:
+            SpeechError: see errors.py.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        ticket = Ticket(
+            request,
+            await self.resolve(model, within_s=timeout_s),
+            deadline=deadline,
+            wait_s=timeout_s if wait_s is None else wait_s,
+            traceparent=traceparent,
+        )
+        utterance = Utterance(self._dispatcher, ticket)
+        try:
+            await utterance.begin(hold_bytes)
+            yield utterance
+        finally:
+            await utterance.leave()
+
+    async def resolve(self, model: str | None, *, within_s: float = DEFAULT_TIMEOUT_S) -> str:
+        """Return the model to use: `model`, else the default one, else the first that lives.
+
+        Raises:
+            InvalidRequest: the name is no subject token.
+            NoNodes: no node of any model lives.
+        """
+        if model is not None or self.default_model is not None:
+            try:
+                return check_token(model or self.default_model or "")
+            except ValueError:
+                raise InvalidRequest(f"model {model!r} is no model name", param="model") from None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(within_s, self._dispatcher.timing.settle_s)):
+                while not (models := self._models()) and not self._dispatcher.settled.is_set():
+                    await self._dispatcher.settled.wait()
+                if models:
+                    return models[0]
+        if not self.connection.nc.is_connected:
+            raise NotConnected("no connection to NATS")
+        raise NoNodes("no node is alive")
+
+    async def voices(self, model: str | None = None) -> tuple[Voice, ...]:
+        """Return the voices of a model, as one of its nodes lists them.
+
+        Raises:
+            NoNodes: no node of that model answers.
+        """
+        model = await self.resolve(model)
+        subject = self._dispatcher.subjects.voices(model)
+        try:
+            reply = await self.connection.nc.request(subject, b"", timeout=2.0)
+            return decode_voices(reply.data)
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            raise NoNodes(f"no node of model {model} is alive", param="model") from None
+        except nats.errors.Error as exc:
+            raise NotConnected(f"no connection to NATS: {exc}") from exc
+        except MalformedMessage as exc:
+            raise SpeechError(f"a node of model {model} sent no voice list") from exc
+
+    async def status(self) -> GroupStatus:
+        """Return who lives and how busy they are: each node is asked, concurrent callers share one round.
+
+        A node that does not answer within 250 ms is shown as silent. Raises NotConnected.
+        """
+        return await self._rounds.status()
+
+    def waiting(self) -> int:
+        """Return the number of requests that wait for a slot, over all callers."""
+        now = asyncio.get_running_loop().time()
+        others = self.cluster.waiting(now, without=self._dispatcher.caller)
+        return others.waiting + self._dispatcher.waiting().waiting
+
+    def can_speak(self) -> bool:
+        """Tell whether there is a connection and a living node that is ready."""
+        now = asyncio.get_running_loop().time()
+        states = (seen.heartbeat.state for seen in self.cluster.nodes(now))
+        return self.connection.nc.is_connected and "ready" in states
+
+    def forecast(self, model: str | None = None) -> float | None:
+        """Return in how many seconds a request that came now would find a free slot; None when unknown."""
+        name = model or self.default_model or next(iter(self._models()), None)
+        return None if name is None else self._dispatcher.forecast(name)
+
+    def _models(self) -> list[str]:
+        return self.cluster.models(asyncio.get_running_loop().time())
+
+
+@asynccontextmanager
+async def connect(
+    servers: str | Sequence[str] = DEFAULT_SERVER,
+    *,
+    name: str = "antiphon-client",
+    default_model: str | None = None,
+    subjects: Subjects | None = None,
+    limits: Limits | None = None,
+    timing: Timing | None = None,
+    within_s: float | None = 5.0,
+    **options: Any,
+) -> AsyncIterator[TtsClient]:
+    """Connect to the group behind these NATS servers (the same ordered list for every process).
+
+    within_s: bound on the first connect; None waits as long as it takes. options: see connection.connected.
+
+    Raises:
+        NotConnected: no server answered in time.
+    """
+    subjects = subjects or Subjects()
+    async with (
+        connected(servers, name=name, within_s=within_s, **options) as connection,
+        background() as spawn,
+        client_on(connection, spawn, subjects, limits, timing) as client,
+    ):
+        client.default_model = default_model
+        yield client
+
+
+@asynccontextmanager
+async def client_on(
+    connection: Connection,
+    spawn: Spawn,
+    subjects: Subjects,
+    limits: Limits | None = None,
+    timing: Timing | None = None,
+) -> AsyncIterator[TtsClient]:
+    """Make a client on a connection that somebody else owns."""
+    cluster = Cluster()
+    async with inboxes(connection) as boxes:
+        dispatcher = Dispatcher(
+            connection,
+            subjects,
+            cluster,
+            boxes,
+            spawn,
+            limits=limits or Limits(),
+            timing=timing or Timing(),
+        )
+        boxes.on_unknown = dispatcher.on_unknown
+        await _listen(connection, subjects, cluster)
+        rounds = StatusRounds(dispatcher)
+        connection.on_reconnect(rounds.refresh)
+        await rounds.refresh()
+        spawn(dispatcher.report_waiting(), "report what waits")
+        try:
+            yield TtsClient(connection, dispatcher, rounds, None)
+        finally:
+            await dispatcher.leave()
+
+
+async def _listen(connection: Connection, subjects: Subjects, cluster: Cluster) -> None:
+    """Keep the picture up to date from what nodes and callers publish."""
+    loop = asyncio.get_running_loop()
+
+    async def on_heartbeat(msg: Msg) -> None:
+        with suppress(MalformedMessage):
+            cluster.heard(decode_heartbeat(msg.data), loop.time())
+
+    async def on_waiting(msg: Msg) -> None:
+        with suppress(MalformedMessage):
+            _, model, caller = msg.subject.rsplit(".", 2)
+            cluster.heard_waiting(model, caller, decode_waiting(msg.data), loop.time())
+
+    await connection.established()
+    await connection.nc.subscribe(subjects.heartbeat_all, cb=on_heartbeat)
+    await connection.nc.subscribe(subjects.waiting_all, cb=on_waiting)

@@ -1,0 +1,317 @@
+"""Find a free slot: claim one, wait in a FIFO of one's own when all are busy, claim again when woken.
+
+An idle slot is a one-shot member of the queue group `synth`, so a request meets a free slot or nobody. See
+docs/explanation/dispatch.md for why each step is the way it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from contextlib import suppress
+from typing import Final
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from antiphon.background import Spawn
+from antiphon.cluster import Cluster
+from antiphon.connection import Connection
+from antiphon.errors import (
+    AllSlotsBusy,
+    MalformedMessage,
+    NotConnected,
+    QueueFull,
+    SpeechError,
+    TextTooLong,
+)
+from antiphon.events import Accepted, Cancel, End, Failure, decode_event, encode_cancel
+from antiphon.fifo import ModelQueue
+from antiphon.heartbeat import Waiting, encode_waiting
+from antiphon.inbox import Inboxes, is_no_responders
+from antiphon.request import Envelope
+from antiphon.run import Run, Timing
+from antiphon.subjects import Subjects
+from antiphon.ticket import Limits, Outcome, Ticket
+
+_HEADER_ROOM: Final = 1024
+"""Bytes that subject and headers of a request may need: the server counts headers as payload."""
+_REPORT_SPACING_S: Final = 0.1
+_STRAY_SPACING_S: Final = 1.0
+_MAX_STRAYS: Final = 1000
+
+
+class Dispatcher:
+    """Claims slots for the requests of one process, over one connection.
+
+    caller: token of this process in `tts.waiting`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        subjects: Subjects,
+        cluster: Cluster,
+        inboxes: Inboxes,
+        spawn: Spawn,
+        *,
+        limits: Limits,
+        timing: Timing,
+    ) -> None:
+        self.connection = connection
+        self.subjects = subjects
+        self.cluster = cluster
+        self.inboxes = inboxes
+        self.spawn = spawn
+        self.limits = limits
+        self.timing = timing
+        self.caller = secrets.token_hex(6)
+        self.settled = asyncio.Event()
+        self._queues: dict[str, ModelQueue] = {}
+        self._accept_delays: deque[float] = deque(maxlen=100)
+        self._changed = asyncio.Event()
+        self._reported: set[str] = set()
+        self._strays: dict[str, float] = {}
+        self.closing = False
+        connection.on_reconnect(self._on_reconnect)
+
+    # -- for the client
+
+    async def acquire(self, ticket: Ticket) -> Run:
+        """Return a run that a slot has accepted.
+
+        Raises:
+            AllSlotsBusy, QueueFull, NoNodes: with a forecast where there is one.
+            SpeechError: what a node says of the request itself.
+        """
+        self._close_answered(ticket)
+        ticket.renew()
+        ticket.wait_until = min(ticket.deadline, asyncio.get_running_loop().time() + ticket.wait_s)
+        queue = self._queues.setdefault(ticket.model, ModelQueue(self, ticket.model))
+        queue.users += 1
+        try:
+            async with asyncio.timeout_at(ticket.wait_until):
+                if queue.fifo:
+                    queue.enter(ticket)
+                else:
+                    await queue.claim(ticket)
+                return await ticket.claimed
+        except TimeoutError:
+            if not self.connection.nc.is_connected:
+                raise NotConnected("no connection to NATS") from None
+            raise AllSlotsBusy(
+                f"no slot of model {ticket.model} became free in time",
+                retry_after_s=self.forecast(ticket.model),
+            ) from None
+        finally:
+            queue.leave(ticket)
+            queue.users -= 1
+            if queue.unused:
+                self._queues.pop(ticket.model, None)
+
+    def release(self, ticket: Ticket) -> None:
+        """Forget a request that is over. An attempt that is accepted later still will be cancelled."""
+        ticket.gone = True
+        self._close_answered(ticket)
+        for token in ticket.tokens:
+            asyncio.get_running_loop().call_at(ticket.deadline, self.inboxes.close, token)
+
+    def _close_answered(self, ticket: Ticket) -> None:
+        for token in [token for token, answered in ticket.tokens.items() if answered.done()]:
+            del ticket.tokens[token]
+            self.inboxes.close(token)
+
+    def forecast(self, model: str) -> float | None:
+        """Return in how many seconds a request that joined now would find a slot; None when unknown."""
+        now = asyncio.get_running_loop().time()
+        others = self.cluster.waiting(now, model, without=self.caller)
+        mine = self.waiting(model)
+        ahead = Waiting(others.waiting + mine.waiting, others.characters + mine.characters)
+        return self.cluster.forecast(model, ahead, now)
+
+    def waiting(self, model: str | None = None) -> Waiting:
+        """Return what this process has waiting, for one model or for all."""
+        chosen = [q for q in self._queues.values() if model in (None, q.model)]
+        return Waiting(sum(len(q.fifo) for q in chosen), sum(q.characters for q in chosen))
+
+    def absent(self, model: str) -> bool:
+        """Tell whether it is certain that no node of the model lives.
+
+        No responders means "all busy" or "no such model". Only a full round of status replies and some time
+        of heartbeats tell the two apart.
+        """
+        now = asyncio.get_running_loop().time()
+        return (
+            not self.cluster.has_nodes(model, now)
+            and self.settled.is_set()
+            and self.connection.connected_for_s >= self.timing.settle_s
+        )
+
+    def check_room(self, ticket: Ticket) -> None:
+        """Raise QueueFull if the FIFOs have no room for it, AllSlotsBusy if it would wait too long."""
+        queues = self._queues.values()
+        n_bytes = sum(q.n_bytes for q in queues)
+        if (
+            sum(len(q.fifo) for q in queues) >= self.limits.max_waiting
+            or n_bytes + len(ticket.payload) > self.limits.max_waiting_bytes
+        ):
+            raise QueueFull("too many requests wait already", retry_after_s=self.forecast(ticket.model))
+        wait_s = self.forecast(ticket.model)
+        if wait_s is not None and asyncio.get_running_loop().time() + wait_s > ticket.wait_until:
+            raise AllSlotsBusy(f"a slot becomes free in about {wait_s:.0f} s only", retry_after_s=wait_s)
+
+    # -- claims
+
+    async def attempt(self, ticket: Ticket) -> Outcome:
+        """Send the request once and return what became of it."""
+        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        sent_at = 0.0
+
+        def on_message(msg: Msg) -> None:
+            self._on_message(ticket, token, answered, sent_at, msg)
+
+        token = self.inboxes.open(on_message)
+        ticket.tokens[token] = answered
+        try:
+            await self.connection.established()
+            if not ticket.wanted:
+                self._settle(ticket, token, Outcome.FAILED)
+                return Outcome.FAILED
+            sent_at = asyncio.get_running_loop().time()
+            await self._publish(ticket, token, budget_s=ticket.deadline - sent_at)
+        except SpeechError as exc:
+            self._settle(ticket, token, Outcome.FAILED)
+            ticket.fail(exc)
+            return Outcome.FAILED
+        try:
+            async with asyncio.timeout(self._accept_timeout_s()):
+                return await asyncio.shield(answered)
+        except TimeoutError:
+            return Outcome.UNANSWERED
+
+    async def _publish(self, ticket: Ticket, token: str, *, budget_s: float) -> None:
+        nc = self.connection.nc
+        if len(ticket.payload) + _HEADER_ROOM > nc.max_payload:
+            raise TextTooLong(f"a request of {len(ticket.payload)} bytes is too large to send", param="text")
+        ticket.attempts += 1
+        envelope = Envelope(
+            ticket.id,
+            attempt=ticket.attempts,
+            budget_s=max(budget_s, 0.0),
+            stream=True,
+            traceparent=ticket.traceparent,
+        )
+        subject, reply = self.subjects.synth(ticket.model), self.inboxes.subject(token)
+        try:
+            await nc.publish(subject, ticket.payload, reply=reply, headers=envelope.headers())
+        except nats.errors.Error as exc:
+            raise NotConnected(f"not sent: {exc}") from exc
+
+    def _accept_timeout_s(self) -> float:
+        seconds = max(
+            self.timing.accept_min_s,
+            4 * self.connection.rtt_s,
+            2 * max(self._accept_delays, default=0.0),
+        )
+        return min(seconds, self.timing.accept_max_s)
+
+    def _settle(self, ticket: Ticket, token: str, outcome: Outcome) -> None:
+        answered = ticket.tokens[token]
+        if not answered.done():
+            answered.set_result(outcome)
+        if outcome is not Outcome.ACCEPTED or ticket.gone:
+            ticket.tokens.pop(token, None)
+            self.inboxes.close(token)
+
+    def _on_message(
+        self, ticket: Ticket, token: str, answered: asyncio.Future[Outcome], sent_at: float, msg: Msg
+    ) -> None:
+        if is_no_responders(msg):
+            self._settle(ticket, token, Outcome.BUSY)
+            return
+        try:
+            run_id, event = decode_event(msg.data)
+        except MalformedMessage:
+            return  # not of our protocol: as if it had not come
+        if ticket.run is not None and ticket.run.id == run_id:
+            ticket.run.feed(event)
+            return
+        match event:
+            case Accepted(node, slot):
+                self._accept_delays.append(asyncio.get_running_loop().time() - sent_at)
+                if ticket.wanted and ticket.run is None:
+                    ticket.run = Run(
+                        self.connection, self.subjects, self.timing, id=run_id, node=node, slot=slot
+                    )
+                    ticket.claimed.set_result(ticket.run)
+                    self._settle(ticket, token, Outcome.ACCEPTED)
+                else:
+                    # Locked to another run, or gone: this one is for nobody.
+                    self._settle(ticket, token, Outcome.ACCEPTED)
+                    self.cancel_stray(msg, run_id)
+            case Failure(code, text, param) if not answered.done():
+                exc = SpeechError.from_code(code, text, param=param)
+                self._settle(ticket, token, Outcome.REFUSED if exc.retryable else Outcome.FAILED)
+                if not exc.retryable:
+                    ticket.fail(exc)
+            case End() | Failure():
+                pass  # over already
+            case _:
+                self.cancel_stray(msg, run_id)
+
+    def cancel_stray(self, msg: Msg, run_id: str) -> None:
+        """Tell the sender of an event that nobody here wants its run; at most once a second each."""
+        now = asyncio.get_running_loop().time()
+        if not msg.reply or now - self._strays.get(msg.reply, -1.0) < _STRAY_SPACING_S or self.closing:
+            return
+        if len(self._strays) >= _MAX_STRAYS:
+            self._strays.clear()
+        self._strays[msg.reply] = now
+        self.spawn(self._send(msg.reply, encode_cancel(Cancel(run_id))), "cancel a stray run")
+
+    async def _send(self, subject: str, payload: bytes = b"") -> None:
+        with suppress(nats.errors.Error):  # without a connection there is nobody to tell
+            await self.connection.nc.publish(subject, payload)
+
+    def pass_on(self, model: str) -> None:
+        """Announce a free slot again that finds nobody waiting here."""
+        if not self.closing:
+            self.spawn(self._send(self.subjects.free(model)), "pass a wake-up on")
+
+    # -- what others should know
+
+    def changed(self) -> None:
+        """Have the number of waiting requests published soon."""
+        self._changed.set()
+
+    async def report_waiting(self) -> None:
+        """Publish what waits here, on change and every second while something does."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0 if self._reported else None):
+                    await self._changed.wait()
+            self._changed.clear()
+            waiting = {q.model for q in self._queues.values() if q.fifo}
+            for model in waiting | self._reported:
+                report = encode_waiting(self.waiting(model))
+                await self._send(self.subjects.waiting(model, self.caller), report)
+            self._reported = waiting
+            await asyncio.sleep(_REPORT_SPACING_S)
+
+    async def _on_reconnect(self) -> None:
+        for queue in self._queues.values():
+            queue.woken.set()
+
+    async def leave(self) -> None:
+        """Leave the queue groups of waiters, passing on the wake-ups that still arrive."""
+        for queue in list(self._queues.values()):
+            await queue.disarm()
+        self.closing = True
+
+    def on_unknown(self, msg: Msg) -> None:
+        """Answer a message for nobody, such as audio of a run that was given up as lost, with a cancel."""
+        with suppress(MalformedMessage):
+            run_id, event = decode_event(msg.data)
+            if not isinstance(event, End | Failure):
+                self.cancel_stray(msg, run_id)

@@ -1,0 +1,94 @@
+"""Asking every node for its heartbeat at once."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from antiphon.cluster import GroupStatus, Seen, group_status
+from antiphon.dispatch import Dispatcher
+from antiphon.errors import MalformedMessage, NotConnected
+from antiphon.heartbeat import Waiting, decode_heartbeat
+from antiphon.inbox import is_no_responders
+
+
+class StatusRounds:
+    """Rounds of `tts.status`; callers at the same time share one."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._round: asyncio.Task[None] | None = None
+        self._answered: set[str] = set()
+
+    async def refresh(self) -> None:
+        """Begin a round after a (re)connect; its replies count as heartbeats."""
+        self._dispatcher.settled.clear()
+        self._begin()
+
+    async def status(self) -> GroupStatus:
+        """Return the group as a round shows it; a known node that does not answer is silent.
+
+        Raises:
+            NotConnected: there is no connection to NATS.
+        """
+        if not self._dispatcher.connection.nc.is_connected:
+            raise NotConnected("no connection to NATS")
+        await asyncio.shield(self._begin())
+        now = asyncio.get_running_loop().time()
+        cluster = self._dispatcher.cluster
+        seen = [self._marked(each) for each in cluster.nodes(now)]
+        return group_status(seen, self._waiting({each.heartbeat.model for each in seen}))
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._round is None or self._round.done():
+            self._answered = set()
+            self._round = self._dispatcher.spawn(self._ask(), "status round")
+        return self._round
+
+    def _marked(self, seen: Seen) -> Seen:
+        return seen if seen.heartbeat.node in self._answered else replace(seen, silent=True)
+
+    def _waiting(self, models: set[str]) -> dict[str, Waiting]:
+        now = asyncio.get_running_loop().time()
+        dispatcher = self._dispatcher
+        sums: dict[str, Waiting] = {}
+        for model in models:
+            others = dispatcher.cluster.waiting(now, model, without=dispatcher.caller)
+            mine = dispatcher.waiting(model)
+            sums[model] = Waiting(others.waiting + mine.waiting, others.characters + mine.characters)
+        return sums
+
+    async def _ask(self) -> None:
+        """Ask all nodes; ends when every node known from heartbeats has replied, or when the time is up."""
+        dispatcher = self._dispatcher
+        loop = asyncio.get_running_loop()
+        complete = asyncio.Event()
+        # Without a known node the round lasts its full time: it is what tells "no node" from "not yet heard".
+        expected = {seen.heartbeat.node for seen in dispatcher.cluster.nodes(loop.time())}
+
+        def on_reply(msg: Msg) -> None:
+            if is_no_responders(msg):
+                return
+            with suppress(MalformedMessage):
+                heartbeat = decode_heartbeat(msg.data)
+                dispatcher.cluster.heard(heartbeat, loop.time())
+                self._answered.add(heartbeat.node)
+                if expected and expected <= self._answered:
+                    complete.set()
+
+        token = dispatcher.inboxes.open(on_reply)
+        try:
+            subject, reply = dispatcher.subjects.status, dispatcher.inboxes.subject(token)
+            await dispatcher.connection.nc.publish(subject, b"", reply=reply)
+            async with asyncio.timeout(dispatcher.timing.status_s):
+                await complete.wait()
+        except (TimeoutError, nats.errors.Error):
+            pass
+        finally:
+            dispatcher.inboxes.close(token)
+        if dispatcher.connection.nc.is_connected:
+            dispatcher.settled.set()

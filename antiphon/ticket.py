@@ -1,0 +1,94 @@
+"""One request on its way to a slot."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import itertools
+import secrets
+from dataclasses import dataclass
+
+from antiphon.errors import SpeechError
+from antiphon.request import SpeechRequest, encode_request
+from antiphon.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one caller process.
+
+    max_waiting: requests in its FIFOs. max_waiting_bytes: text in them, in bytes. max_lost: accepted runs
+    of one request that may be lost to dead nodes or engines.
+    """
+
+    max_waiting: int = 1000
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    max_lost: int = 3
+
+
+class Outcome(enum.Enum):
+    """What became of one claim."""
+
+    ACCEPTED = enum.auto()
+    BUSY = enum.auto()
+    """No responders: no slot is free, or no node lives."""
+    REFUSED = enum.auto()
+    """Delivered to a slot that does not take it, such as one that is leaving."""
+    UNANSWERED = enum.auto()
+    """Delivered to nobody or to a frozen node."""
+    FAILED = enum.auto()
+    """The request itself is at fault."""
+
+
+class Ticket:
+    """One request on its way to a slot.
+
+    order: position among all requests of this process; one that comes back is older, so it is first again.
+    model: token of the model. deadline: end of the budget on the loop's clock. wait_s: bound on each wait for
+    a slot. tokens: inbox token of each attempt, with what became of it.
+    admitted: it passed the bounds of the queue once. gone: its caller left.
+    """
+
+    _orders = itertools.count()
+
+    def __init__(
+        self,
+        request: SpeechRequest,
+        model: str,
+        *,
+        deadline: float,
+        wait_s: float,
+        traceparent: str | None = None,
+    ) -> None:
+        self.id = secrets.token_hex(16)
+        self.order = next(self._orders)
+        self.model = model
+        self.payload = encode_request(request)
+        self.characters = len(request.text)
+        self.deadline = deadline
+        self.wait_s = wait_s
+        self.wait_until = deadline
+        self.traceparent = traceparent
+        self.attempts = 0
+        self.admitted = False
+        self.queued = False
+        self.gone = False
+        self.run: Run | None = None
+        self.tokens: dict[str, asyncio.Future[Outcome]] = {}
+        self.claimed: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+
+    def renew(self) -> None:
+        """Forget the run, so that another can be claimed."""
+        self.run = None
+        self.claimed = asyncio.get_running_loop().create_future()
+        self.claimed.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def fail(self, exc: SpeechError) -> None:
+        """Let whoever waits for the run have `exc` instead."""
+        if not self.claimed.done():
+            self.claimed.set_exception(exc)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a run is still to be claimed."""
+        return not self.gone and not self.claimed.done()

@@ -1,0 +1,101 @@
+"""One utterance of the client: runs are claimed and replaced until its audio is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from antiphon.dispatch import Dispatcher
+from antiphon.errors import AttemptsExhausted, DeadlineExceeded, SpeechError
+from antiphon.events import End
+from antiphon.run import Run
+from antiphon.ticket import Ticket
+
+
+class Utterance:
+    """One request and all of its audio; iterate over it once.
+
+    id: the request's, the same on every node. end: set once the audio is complete, whether yielded or not.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, ticket: Ticket) -> None:
+        self.id = ticket.id
+        self.model = ticket.model
+        self.end: End | None = None
+        self._dispatcher = dispatcher
+        self._ticket = ticket
+        self._run: Run | None = None
+        self._audio: AsyncGenerator[bytes, None] | None = None
+        self._held: deque[bytes] = deque()
+        self._lost = 0
+
+    @property
+    def node(self) -> str:
+        """The node in charge, or the empty string before there is one."""
+        return "" if self._run is None else self._run.node
+
+    async def begin(self, hold_bytes: int) -> None:
+        """Wait for the first audio, or with `hold_bytes` for all of it or more than that.
+
+        Raises:
+            SpeechError: see errors.py.
+        """
+        async with self._budget():
+            while True:
+                self._run = await self._dispatcher.acquire(self._ticket)
+                try:
+                    return await self._collect(self._run, hold_bytes)
+                except SpeechError as exc:
+                    if not exc.retryable:
+                        raise
+                    await self._run.cancel()
+                    self._count_loss(exc)
+
+    async def _collect(self, run: Run, hold_bytes: int) -> None:
+        self._held.clear()
+        self._audio = run.audio()
+        n_bytes = 0
+        async for chunk in self._audio:
+            self._held.append(chunk)
+            n_bytes += len(chunk)
+            if n_bytes > hold_bytes:
+                return
+        self.end = run.end
+
+    def _count_loss(self, exc: SpeechError) -> None:
+        """Bound the runs that one request may cost: it may be the one that kills them."""
+        self._lost += 1
+        if self._lost >= self._dispatcher.limits.max_lost:
+            raise AttemptsExhausted(f"{self._lost} runs were lost; the last one: {exc}") from exc
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks()
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        while self._held:
+            yield self._held.popleft()
+        while self.end is None and self._audio is not None and self._run is not None:
+            async with self._budget():
+                chunk = await anext(self._audio, None)
+            if chunk is None:
+                self.end = self._run.end
+            else:
+                yield chunk
+
+    @asynccontextmanager
+    async def _budget(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout_at(self._ticket.deadline):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded("the audio was not complete within the request's time") from None
+
+    async def leave(self) -> None:
+        """End the request wherever it is; a run that is not over is cancelled on its node."""
+        self._dispatcher.release(self._ticket)
+        if self._ticket.run is not None:
+            await self._ticket.run.cancel()
+        if self._audio is not None:
+            await self._audio.aclose()
