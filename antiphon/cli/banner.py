@@ -1,0 +1,64 @@
+"""What `antiphon up` tells when it is ready: where everything is, and what to try first."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from antiphon.cli import nats_server
+from antiphon.connection import redacted
+
+if TYPE_CHECKING:
+    from antiphon.cli.nats_server import NatsServer
+    from antiphon.cli.up import Plan
+
+_RULE: Final = "-" * 78
+
+
+def banner(plan: Plan, server: NatsServer | None) -> str:
+    """Return the text. server: the NATS server that was brought along, None for one that ran before."""
+    model = plan.model or "<model>" if ":" in plan.engine else plan.model or plan.engine
+    nats_url = server.url() if server else plan.nats_url
+    default = nats_url == f"nats://127.0.0.1:{nats_server.DEFAULT_PORT}"
+    # The token is shown once, where it is needed: in the line that adds a node.
+    option = "" if default else f" --nats {redacted(nats_url)}"
+    nodes = f"{plan.nodes} node{'s' * (plan.nodes != 1)} x {plan.slots} slot{'s' * (plan.slots != 1)}"
+    lines = [
+        _RULE,
+        f"Antiphon speaks: {nodes}, engine {plan.engine}",
+        "",
+        f"  HTTP    {plan.gateway_url}",
+        f"  NATS    {redacted(nats_url)}",
+        *([f"  monitor http://127.0.0.1:{server.monitor_port}"] if server else []),
+        "",
+        "Hear it:",
+        f"  curl -s -X POST {plan.gateway_url}/tts -H 'Content-Type: application/json' \\",
+        '       -d \'{"text":"hello"}\' -o hello.mp3',
+        "The same over NATS:",
+        f'  antiphon say "hello" -o hello.mp3{option}',
+        f'  nats req tts.synth.{model} "hello" --raw > hello.mp3',
+        "Add a node:",
+        f"  antiphon node --nats {_for_a_node(server) if server else redacted(nats_url)}",
+        "",
+        "Ctrl-C stops all of it.",
+        _RULE,
+    ]
+    return "\n".join(lines)
+
+
+def _for_a_node(server: NatsServer) -> str:
+    """Return the URL to paste on another machine, or on this one if no other reaches the server."""
+    if nats_server.is_loopback(server.host):
+        return server.url()
+    everywhere = server.host in ("0.0.0.0", "::")
+    return server.url(_own_address() if everywhere else server.host)
+
+
+def _own_address() -> str:
+    """Return the address that other machines know us by, as far as the routing table tells."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation; nothing is sent
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()

@@ -1,0 +1,132 @@
+"""`antiphon say`: speak a text over NATS, into a file or a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import click
+
+_STANDARD: Final = "-"
+_CONNECT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What to speak and how; see SpeechRequest. timeout_s: for all of it."""
+
+    text: str
+    model: str | None
+    voice: str | None
+    speed: float
+    format: str
+    timeout_s: float
+
+
+@click.command("say")
+@click.argument("text")
+@click.option(
+    "-o", "--output", default=_STANDARD, metavar="FILE",
+    help="Where the audio goes; without it, or as -, to standard output.",
+)  # fmt: skip
+@click.option("--model", help="Model that speaks; without it the group's own default.")
+@click.option("--voice", help="Voice of that model; without it the model's default.")
+@click.option("--speed", type=float, default=1.0, show_default=True, help="Factor: 2 is twice as fast.")
+@click.option("--format", "audio_format", help="mp3, wav, ...; without it by the name of the file, else mp3.")
+@click.option(
+    "--nats", "nats_url", default="nats://127.0.0.1:4222", show_default=True, envvar="NATS_URL",
+    help="The server; several are separated by commas.",
+)  # fmt: skip
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
+    help="Give up after so many seconds.",
+)  # fmt: skip
+def command(
+    text: str,
+    output: str,
+    model: str | None,
+    voice: str | None,
+    speed: float,
+    audio_format: str | None,
+    nats_url: str,
+    timeout_s: float,
+) -> None:
+    """Speak TEXT (- reads it from standard input) over NATS and write the audio.
+
+    \b
+    antiphon say "hello" -o hello.mp3
+    antiphon say - < page.txt | mpv -
+    """
+    from antiphon.errors import SpeechError
+
+    if output == _STANDARD and sys.stdout.isatty():
+        raise click.UsageError(
+            "Audio is nothing for a terminal: name a file with -o hello.mp3, or use a pipe."
+        )
+    if text == _STANDARD:
+        text = sys.stdin.read()
+    wish = _Wish(text, model, voice, speed, audio_format or _format_of(output), timeout_s)
+    try:
+        asyncio.run(_speak(wish, nats_url, output))
+    except SpeechError as exc:
+        raise click.ClickException(_sentence(str(exc) or exc.code)) from None
+    except OSError as exc:
+        if isinstance(exc, BrokenPipeError):
+            raise
+        raise click.ClickException(_sentence(f"{output}: {exc.strerror or exc}")) from None
+
+
+async def _speak(wish: _Wish, nats_url: str, output: str) -> None:
+    """Write the audio of one utterance as it comes. Raises SpeechError, OSError."""
+    import antiphon
+
+    async with antiphon.connect(nats_url, within_s=_CONNECT_S) as tts:
+        with _written(output) as file:
+            async for chunk in tts.stream(
+                wish.text,
+                model=wish.model,
+                voice=wish.voice,
+                speed=wish.speed,
+                format=wish.format,
+                timeout_s=wish.timeout_s,
+            ):
+                file.write(chunk)
+
+
+@contextmanager
+def _written(output: str) -> Iterator[BinaryIO]:
+    """Open `output` for writing. A file appears under its name only when the block ends well."""
+    if output == _STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(output).resolve()
+    if target.exists() and not target.is_file():  # a device or a pipe: nothing to replace
+        with target.open("wb") as file:
+            yield file
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _format_of(output: str) -> str:
+    """Return the format that a file's name asks for."""
+    from antiphon.request import CONTENT_TYPES
+
+    suffix = Path(output).suffix.removeprefix(".").lower()
+    return suffix if suffix in CONTENT_TYPES else "mp3"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "." * (not text.endswith("."))
