@@ -41,7 +41,7 @@ def write_state(path: Path, *, node: str, state: str, slots: int, connected: boo
 
 
 def fault(state: Mapping[str, object], now_s: float) -> str | None:
-    """Return what is wrong with the node that wrote `state`; None for a healthy one. now_s: time.monotonic()."""
+    """Return what is wrong with the node that wrote `state`, if anything. now_s: time.monotonic()."""
     written_at_s, interval_s = state.get("written_at_s"), state.get("interval_s")
     if not isinstance(written_at_s, (int, float)) or not isinstance(interval_s, (int, float)):
         return "the state file holds no state"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Final, TextIO
 
 import click
@@ -13,7 +14,7 @@ _WIDTH: Final = 8  # "antiphon", "node-10"
 
 
 class Console:
-    """Prints lines with a prefix; in colour on a terminal only (and not with NO_COLOR)."""
+    """Prints lines with time and name before them; in colour on a terminal only (and not with NO_COLOR)."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = sys.stdout if out is None else out
@@ -24,7 +25,7 @@ class Console:
         """Print one line that process `name` wrote, or that is about it."""
         if name not in self._names:
             self._names.append(name)
-        prefix = f"{name:<{_WIDTH}} |"
+        prefix = f"{time.strftime('%H:%M:%S')} {name:<{_WIDTH}} |"
         if self._colour:
             prefix = click.style(prefix, fg=_COLOURS[self._names.index(name) % len(_COLOURS)])
         self.block(f"{prefix} {text}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import socket
 import sys
@@ -138,15 +137,6 @@ def shared_config() -> Path:
     here = Path(__file__).resolve().parent
     packaged = here / "nats-server.conf"
     return packaged if packaged.exists() else here.parents[1] / "nats" / "nats-server.conf"
-
-
-def readable(line: str) -> str | None:
-    """Return a warning or an error of nats-server's log; None for what just tells that all is well."""
-    found = re.fullmatch(r"\[\d+\] \[(\w+)\] +(.*)", line)
-    if found is None:
-        return line
-    level, text = found.groups()
-    return None if level in ("INF", "DBG", "TRC") else text
 
 
 def is_loopback(host: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 import click
 
-from antiphon.cli import nats_server, reach
+from antiphon.cli import log_lines, nats_server, reach
 from antiphon.cli.banner import banner
 from antiphon.cli.console import Console
 from antiphon.cli.nats_server import NatsServer
@@ -191,7 +191,7 @@ async def _start_nats(plan: Plan, directory: Path, supervisor: Supervisor) -> Na
     """Start the embedded server; return it with its real ports, None if it does not listen in time."""
     server = NatsServer(plan.nats_host, plan.nats_port, plan.monitor_port, plan.token, directory)
     server.configure()
-    program = Program("nats", server.command(), os.environ.copy(), _NATS_GRACE_S, nats_server.readable)
+    program = Program("nats", server.command(), os.environ.copy(), _NATS_GRACE_S, log_lines.of_nats)
     (supervised,) = supervisor.start(program)
     try:
         async with asyncio.timeout(_NATS_LISTENS_S):
@@ -213,18 +213,29 @@ def _node(plan: Plan, nats_url: str, number: int) -> Program:
     environment.pop("SYNTH_STATE_FILE", None)  # of one node, not of several
     if plan.model:
         environment["SYNTH_MODEL"] = plan.model
-    return Program(name, (sys.executable, "-m", "synth_node"), environment, _grace_s("SYNTH_GRACE_S"))
+    return Program(
+        name,
+        (sys.executable, "-m", "synth_node"),
+        environment,
+        _grace_s("SYNTH_GRACE_S"),
+        log_lines.of_service,
+    )
 
 
 def _gateway(plan: Plan, nats_url: str) -> Program:
     environment = _environment(nats_url) | {"GATEWAY_HOST": plan.host, "GATEWAY_PORT": str(plan.port)}
-    return Program("gateway", (sys.executable, "-m", "gateway"), environment, _grace_s("GATEWAY_GRACE_S"))
+    return Program(
+        "gateway",
+        (sys.executable, "-m", "gateway"),
+        environment,
+        _grace_s("GATEWAY_GRACE_S"),
+        log_lines.of_service,
+    )
 
 
 def _environment(nats_url: str) -> dict[str, str]:
     """Return our environment for a child, with the address and the credentials of NATS."""
-    formats = {"SYNTH_LOG_FORMAT": "console", "GATEWAY_LOG_FORMAT": "console", "PYTHONUNBUFFERED": "1"}
-    return {**formats, **os.environ, "NATS_URL": nats_url}
+    return {"PYTHONUNBUFFERED": "1", **os.environ, "NATS_URL": nats_url}
 
 
 def _grace_s(variable: str) -> float:
