@@ -39,7 +39,7 @@ class GatewaySettings(BaseSettings):
     max_text_characters: Annotated[int, Field(ge=1)] = 200_000
     """Longest text of one request, in characters."""
     max_body_bytes: Annotated[int, Field(ge=1)] = 2 * MIB
-    """Largest request body, decompressed."""
+    """Largest request body."""
     max_waiting: Annotated[int, Field(ge=0)] = 1000
     """Requests that may wait for a slot in this gateway."""
     max_waiting_bytes: Annotated[int, Field(ge=0)] = 64 * MIB

@@ -1,0 +1,39 @@
+"""The routes, wired in one place."""
+
+from __future__ import annotations
+
+from aiohttp import HttpVersion11, hdrs, web
+
+from gateway.config import GatewaySettings
+from gateway.http_errors import errors_as_json, sign_reply
+from gateway.link import Link
+from gateway.speech import Speech
+from gateway.status import Status
+
+
+def make_app(link: Link, settings: GatewaySettings) -> web.Application:
+    """Return the gateway's application, speaking through `link`."""
+    speech, status = Speech(link, settings), Status(link)
+    app = web.Application(middlewares=[errors_as_json], client_max_size=settings.max_body_bytes)
+    app.on_response_prepare.append(sign_reply)
+    route = app.router.add_route
+    route(hdrs.METH_POST, "/tts", speech.post, expect_handler=_expect)
+    for path, handler in {
+        "/check_tts_status": status.check_tts_status,
+        "/count": status.count,
+        "/healthz": status.healthz,
+        "/readyz": status.readyz,
+    }.items():
+        for method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            route(method, path, handler, expect_handler=_expect)
+    return app
+
+
+async def _expect(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body; RFC 9110, 10.1.1, lets any other expectation pass.
+
+    aiohttp's own handler answers those in plain text, past every middleware.
+    """
+    if request.version == HttpVersion11 and request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # that was no part of the reply
