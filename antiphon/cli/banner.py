@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _RULE: Final = "-" * 78
 
 
-def banner(plan: Plan, server: NatsServer | None) -> str:
-    """Return the text. server: the NATS server that was brought along, None for one that ran before."""
-    model = plan.model or "<model>" if ":" in plan.engine else plan.model or plan.engine
+def banner(plan: Plan, server: NatsServer | None, model: str) -> str:
+    """Return the text.
+
+    server: the NATS server that was brought along, None for one that ran before. model: one that lives.
+    """
     nats_url = server.url() if server else plan.nats_url
     default = nats_url == f"nats://127.0.0.1:{nats_server.DEFAULT_PORT}"
     # The token is shown once, where it is needed: in the line that adds a node.

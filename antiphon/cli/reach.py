@@ -26,16 +26,17 @@ def check(nats_url: str) -> None:
         raise click.ClickException(f"{str(exc)[:1].upper()}{str(exc)[1:]}.") from None
 
 
-async def http_status(host: str, port: int, path: str) -> int | None:
-    """Return the status of GET `path`; None when nobody answers in time."""
+async def http_get(host: str, port: int, path: str) -> tuple[int, bytes] | None:
+    """Return status and body of GET `path`; None when nobody answers in time."""
+    request = f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n"
     try:
         async with asyncio.timeout(_HTTP_S):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-                status_line = await reader.readline()
+                writer.write(request.encode())
+                head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
             finally:
                 writer.close()
-        return int(status_line.split()[1])
+        return int(head.split()[1]), body
     except (OSError, TimeoutError, ValueError, IndexError):
         return None

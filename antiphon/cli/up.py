@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import secrets
@@ -183,7 +184,7 @@ async def _start(plan: Plan, directory: Path, console: Console, supervisor: Supe
         waited = f"{plan.start_timeout_s:g} s"
         return f"Nobody could speak within {waited}; see the lines above, or raise --start-timeout."
     supervisor.settle()
-    console.block(banner(plan, server))
+    console.block(banner(plan, server, await _model(plan)))
     return None
 
 
@@ -256,13 +257,23 @@ async def _speaks(plan: Plan, console: Console) -> bool:
     began = loop.time()
     told = False
     while loop.time() - began < plan.start_timeout_s:
-        if await reach.http_status(nats_server.reachable(plan.host), plan.port, path) == 200:
+        answer = await reach.http_get(nats_server.reachable(plan.host), plan.port, path)
+        if answer is not None and answer[0] == 200:
             return True
         if not told and loop.time() - began > _SLOW_START_S:
             console.line("antiphon", "still waiting for a node that can speak (is a model being loaded?)")
             told = True
         await asyncio.sleep(_PROBE_EVERY_S)
     return False
+
+
+async def _model(plan: Plan) -> str:
+    """Return the name of a model that lives; a placeholder if there is none."""
+    answer = await reach.http_get(nats_server.reachable(plan.host), plan.port, "/check_tts_status")
+    try:
+        return plan.model or next(iter(json.loads(answer[1])["models"])) if answer else "MODEL"
+    except (ValueError, KeyError, StopIteration):
+        return plan.model or "MODEL"
 
 
 def _token(host: str, given: str | None) -> str | None:
