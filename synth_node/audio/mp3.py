@@ -1,0 +1,172 @@
+"""MP3 bytes: frame headers, lengths, durations, and the Info frame that comes first. No codec, no I/O."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+# Source: ISO/IEC 11172-3, 2.4.2.3; ISO/IEC 13818-3 for 16-24 kHz; "MPEG 2.5" for 8-12 kHz.
+_VERSION_BITS: Final = {0b11: (44100, 48000, 32000), 0b10: (22050, 24000, 16000), 0b00: (11025, 12000, 8000)}
+_MPEG1_KBPS: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG2_KBPS: Final = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+SAMPLE_RATES: Final = tuple(sorted(rate for rates in _VERSION_BITS.values() for rate in rates))
+
+ENCODER_DELAY: Final = 576
+"""Samples that LAME puts in front of its input."""
+DECODER_DELAY: Final = 529
+"""Samples that every decoder puts in front of its output."""
+_ID3V1_BYTES: Final = 128
+_MAX_GAP_BYTES: Final = 64 * 1024
+
+
+def samples_per_frame(sample_rate: int) -> int:
+    """Return the samples of one Layer III frame at `sample_rate` in Hz."""
+    return 1152 if sample_rate >= 32_000 else 576
+
+
+def frame_bytes(bit_rate: int, sample_rate: int, *, padded: bool = False) -> int:
+    """Return the length of one Layer III frame in bytes, header included.
+
+    bit_rate: in bit/s. sample_rate: in Hz. padded: the frame carries one padding byte.
+
+    Source: ISO/IEC 11172-3, 2.4.3.1; ISO/IEC 13818-3 for the lower sample rates.
+    """
+    return samples_per_frame(sample_rate) // 8 * bit_rate // sample_rate + padded
+
+
+def legal_bit_rate(bit_rate: int, sample_rate: int) -> int:
+    """Return the highest legal constant bit rate in bit/s up to `bit_rate`, or else the lowest."""
+    table: tuple[int, ...] = _MPEG1_KBPS if sample_rate >= 32_000 else _MPEG2_KBPS
+    if sample_rate < 16_000:
+        table = table[:8]  # LAME knows no more than 64 kbit/s here
+    return 1000 * max((kbps for kbps in table if kbps * 1000 <= bit_rate), default=table[0])
+
+
+@cache
+def _headers() -> dict[bytes, tuple[int, int, int]]:
+    """Return for the first three bytes of every Layer III header: frame length, samples, sample rate."""
+    table = {}
+    for version, rates in _VERSION_BITS.items():
+        for protection in (0, 1):
+            second = 0b1110_0010 | version << 3 | protection
+            for i_rate, sample_rate in enumerate(rates):
+                for i_bit_rate, kbps in enumerate(_MPEG1_KBPS if version == 0b11 else _MPEG2_KBPS, 1):
+                    for low in range(4):  # padding and the private bit
+                        third = i_bit_rate << 4 | i_rate << 2 | low
+                        length = frame_bytes(kbps * 1000, sample_rate, padded=bool(low & 2))
+                        key = bytes((0xFF, second, third))
+                        table[key] = length, samples_per_frame(sample_rate), sample_rate
+    return table
+
+
+def is_frame_header(data: bytes) -> bool:
+    """Return whether `data` begins with a Layer III frame header."""
+    return data[:3] in _headers()
+
+
+class FrameCounter:
+    """Counts the samples of an MP3 file that comes in pieces; tags and a Xing or Info frame have none."""
+
+    def __init__(self) -> None:
+        self.sample_rate = 0
+        """Of the first frame, in Hz; 0 before it."""
+        self.n_frames = 0
+        self.last_bytes = 0
+        """Length of the last frame that began."""
+        self._skip = 0  # bytes of the next piece that belong to a frame or tag already counted
+        self._rest = b""
+        self._gap = 0
+
+    def feed(self, data: bytes) -> float:
+        """Return the duration in seconds of the frames that begin in `data`.
+
+        Raises:
+            ValueError: what comes here is no MP3.
+        """
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        position, size, seconds = self._skip, len(data), 0.0
+        headers = _headers()
+        n_samples, rate, length = 0, self.sample_rate, self.last_bytes
+        while position + 4 <= size:
+            entry = headers.get(data[position : position + 3])
+            if entry is None:
+                position = self._resync(data, position)
+                continue
+            length, n_frame_samples, frame_rate = entry
+            if self.n_frames == 0:
+                if position + min(length, 64) > size:
+                    break  # whether it is an Info frame is not known yet
+                self.sample_rate = rate = frame_rate
+                if _is_info(data, position):
+                    n_frame_samples = 0
+            self.n_frames += 1
+            if frame_rate != rate:
+                seconds += n_frame_samples / frame_rate
+            else:
+                n_samples += n_frame_samples
+            position += length
+        self.last_bytes = length
+        if position < size:
+            self._rest, position = data[position:], size
+        self._skip = position - size
+        return seconds + (n_samples / rate if rate else 0.0)
+
+    def finish(self) -> None:
+        """Raise ValueError unless there was at least one frame."""
+        if self.n_frames == 0:
+            raise ValueError("there is no MP3 frame in it")
+
+    def _resync(self, data: bytes, position: int) -> int:
+        """Return where to go on when no frame begins at `position`."""
+        tag = data[position : position + 10]
+        if tag[:3] == b"ID3":
+            if len(tag) < 10:
+                self._rest = tag
+                return len(data)
+            size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
+            return position + 10 + size + (10 if tag[5] & 0x10 else 0)
+        if tag[:3] == b"TAG":
+            return position + _ID3V1_BYTES
+        following = data.find(b"\xff", position + 1)
+        following = len(data) if following < 0 else following
+        self._gap += following - position
+        if self._gap > _MAX_GAP_BYTES:
+            raise ValueError(f"no MP3 frame in {self._gap} bytes")
+        return following
+
+
+def _is_info(data: bytes, position: int) -> bool:
+    second, fourth = data[position + 1], data[position + 3]
+    mono = fourth >> 6 == 0b11
+    side_info = (17 if mono else 32) if second >> 3 & 3 == 0b11 else (9 if mono else 17)
+    crc = 0 if second & 1 else 2
+    at = position + 4 + crc + side_info
+    return data[at : at + 4] in (b"Xing", b"Info") or data[position + 36 : position + 40] == b"VBRI"
+
+
+def info_frame(first_header: bytes) -> bytes:
+    """Return the frame that tells a decoder how many samples to leave out at the start.
+
+    first_header: the four bytes of the stream's first frame.
+
+    The length of the stream is not known when this is written, so no frame count is given. Without one,
+    FFmpeg (and what is built on it, browsers too) plays the Info frame itself as silence: its samples are
+    added to the delay. Source: the "LAME tag" specification; libavformat/mp3dec.c.
+    """
+    header = bytes((first_header[0], first_header[1] | 1, first_header[2] & ~2, first_header[3]))
+    length, n_samples, _ = _headers()[header[:3]]
+    mpeg1 = header[1] >> 3 & 3 == 0b11
+    side_info = bytes(17 if mpeg1 else 9)
+    delay = ENCODER_DELAY + n_samples
+    kbps = (_MPEG1_KBPS if mpeg1 else _MPEG2_KBPS)[(header[2] >> 4) - 1]
+    tag = b"".join(
+        (
+            b"Info" + bytes(4),  # no frame count, no byte count, no table of contents, no quality
+            b"LAME3.100",
+            b"\x01" + bytes(10),  # constant bit rate; nothing on lowpass, peak, gain and flags
+            bytes((min(kbps, 255), delay >> 4, (delay & 15) << 4, 0)),  # 12 bits delay, 12 bits padding
+            bytes(12),
+        )
+    )
+    return (header + side_info + tag).ljust(length, b"\0")

@@ -1,0 +1,255 @@
+"""One slot's engine process: requests in, audio out. Standard library only, Python 3.8 or newer.
+
+It is run by path, `python engine_child.py '{"fd": 5, "spec": "module:attribute", ...}'`, so that an engine
+can live in an environment that has none of Antiphon's packages. A frame is a header (HEADER) and its payload:
+
+    to the engine    S  speak   JSON {text, voice, speed, format, sample_rate}
+                     C  cancel  the utterance with that number
+                     Q  quit
+    from the engine  R  ready   JSON {name, sample_rate, voices, interruptible}
+                     X  the engine cannot be started: a sentence
+                     B  begin   BEGIN: sample rate of the PCM in Hz, 0 for a file; 1 if it comes in pieces
+                     A  audio   bytes
+                     E  error   JSON {code, text, param}
+                     Z  end
+
+Each S is answered with exactly one E or Z.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from types import ModuleType, SimpleNamespace
+from typing import Any, NoReturn
+
+HEADER = struct.Struct(">BBII")  # MAGIC, kind, number of the utterance, length of the payload
+MAGIC = 0xA7
+BEGIN = struct.Struct(">IB")
+MAX_AUDIO_BYTES = 256 * 1024  # of one frame
+NICENESS = 5  # the node answers promptly also while its engines compute
+_PR_SET_PDEATHSIG = 1
+
+
+class Cancelled(BaseException):
+    """The caller wants no more of the running utterance."""
+
+
+class Inbox:
+    """What the node sends, frame by frame; only the main thread reads it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._bytes = bytearray()
+
+    def next(self) -> tuple[int, int, bytes]:
+        """Wait for one frame; return kind, utterance and payload."""
+        while True:
+            frame = self._take()
+            if frame is not None:
+                return frame
+            self._receive(0)
+
+    def cancels(self, utterance: int) -> bool:
+        """Return at once whether a cancel of `utterance` has come."""
+        try:
+            self._receive(socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        while len(self._bytes) >= HEADER.size and self._bytes[1] == ord("C"):
+            frame = self._take()
+            if frame is not None and frame[1] == utterance:
+                return True
+        return False
+
+    def _receive(self, flags: int) -> None:
+        data = self._sock.recv(65536, flags)
+        if not data:
+            die()
+        self._bytes += data
+
+    def _take(self) -> tuple[int, int, bytes] | None:
+        if len(self._bytes) < HEADER.size:
+            return None
+        _, kind, utterance, length = HEADER.unpack_from(self._bytes)
+        if len(self._bytes) < HEADER.size + length:
+            return None
+        payload = bytes(self._bytes[HEADER.size : HEADER.size + length])
+        del self._bytes[: HEADER.size + length]
+        return kind, utterance, payload
+
+
+class Emit:
+    """Takes the pieces of one utterance from the engine; raises Cancelled when no more are wanted."""
+
+    def __init__(self, sock: socket.socket, inbox: Inbox, utterance: int, sample_rate: int) -> None:
+        self._sock = sock
+        self._inbox = inbox
+        self._utterance = utterance
+        self._sample_rate = sample_rate
+        self._unsent = self._begin(streamed=True)
+
+    def __call__(self, piece: bytes) -> None:
+        """Send a piece as it comes; blocks while the node has enough."""
+        if self.cancelled():
+            raise Cancelled
+        if piece:
+            self._sock.sendall(self._unsent + self._audio(piece))
+            self._unsent = b""
+
+    def cancelled(self) -> bool:
+        """Return whether the caller has left."""
+        return self._inbox.cancels(self._utterance)
+
+    def cancel(self) -> NoReturn:
+        """Leave the utterance."""
+        raise Cancelled
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when the caller leaves."""
+        return self._sock.fileno()
+
+    def end(self, whole: bytes | None) -> None:
+        """End the utterance; `whole` is all of its audio, for an engine that emitted none."""
+        end = frame("Z", self._utterance)
+        if not whole:
+            self._sock.sendall(end)
+        elif len(whole) <= MAX_AUDIO_BYTES:  # one system call for the usual case
+            self._sock.sendall(self._begin(streamed=False) + self._audio(whole) + end)
+        else:
+            self._sock.sendall(self._begin(streamed=False))
+            self._sock.sendall(self._audio(whole))
+            self._sock.sendall(end)
+
+    def _begin(self, *, streamed: bool) -> bytes:
+        return frame("B", self._utterance, BEGIN.pack(self._sample_rate, streamed))
+
+    def _audio(self, piece: bytes) -> bytes:
+        if len(piece) <= MAX_AUDIO_BYTES:
+            return frame("A", self._utterance, piece)
+        starts = range(0, len(piece), MAX_AUDIO_BYTES)
+        return b"".join(frame("A", self._utterance, piece[i : i + MAX_AUDIO_BYTES]) for i in starts)
+
+
+def frame(kind: str, utterance: int, payload: bytes = b"") -> bytes:
+    """Return one frame."""
+    return HEADER.pack(MAGIC, ord(kind), utterance, len(payload)) + payload
+
+
+def json_frame(kind: str, utterance: int, value: object) -> bytes:
+    """Return one frame whose payload is JSON."""
+    return frame(kind, utterance, json.dumps(value).encode())
+
+
+def serve(sock: socket.socket, engine: Any) -> None:
+    """Speak one utterance after another until the node says quit."""
+    inbox = Inbox(sock)
+    while True:
+        kind, utterance, payload = inbox.next()
+        if kind == ord("S"):
+            request = SimpleNamespace(**json.loads(payload))
+            emit = Emit(sock, inbox, utterance, engine.sample_rate or 0)
+            try:
+                emit.end(engine.speak(request, emit))
+            except Cancelled:
+                emit.end(None)
+            except MemoryError:
+                raise  # a process that ran out of memory is better started afresh
+            except Exception as exc:
+                sock.sendall(json_frame("E", utterance, failure(exc)))
+        elif kind == ord("Q"):
+            return
+
+
+def failure(exc: Exception) -> dict[str, str | None]:
+    """Return the error frame of `exc`; its `antiphon_code` names an error that is not the engine's fault.
+
+    The stack goes to the log, without the message: that may hold the client's text.
+    """
+    code = getattr(exc, "antiphon_code", None)
+    if code is None:
+        print(f"{type(exc).__name__} in the engine; most recent call last:", file=sys.stderr)  # noqa: T201
+        traceback.print_tb(exc.__traceback__)
+        return {"code": "engine_failed", "text": f"{type(exc).__name__}: {exc}"[:1000], "param": None}
+    return {"code": code, "text": str(exc), "param": getattr(exc, "param", None)}
+
+
+def die() -> NoReturn:
+    """End this process and the helpers it started, at once."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise SystemExit(1)
+
+
+def die_with(parent: int, sock: socket.socket) -> None:
+    """Make sure that this process never outlives the node, not even inside a call that blocks."""
+    if sys.platform == "linux":
+        import ctypes
+
+        # Covers an engine that holds the interpreter's lock; the thread below covers every platform.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        die()
+    poller = select.poll()
+    poller.register(sock, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+
+    def wait() -> None:
+        poller.poll()
+        die()
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+def load_beside(path: str) -> ModuleType:
+    """Import a module of this package by its file: the package itself is not on the engine's path."""
+    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), path)
+    spec = importlib.util.spec_from_file_location("_antiphon_" + os.path.basename(path)[:-3], file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(options: dict[str, Any]) -> None:
+    """Load the engine, report, serve."""
+    sock = socket.socket(fileno=options["fd"])
+    sock.set_inheritable(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's business: it drains
+    die_with(options["parent"], sock)
+    os.nice(NICENESS)
+    # The modules of the user stand where those of this package would shadow them.
+    sys.path[0] = os.getcwd()
+    user = load_beside("engines/user.py")
+    try:
+        engine = user.load(options["spec"])
+        engine.check_voice(options.get("voice"))
+    except user.CannotLoad as exc:
+        sock.sendall(frame("X", 0, str(exc).encode(errors="replace")))
+        return
+    sock.sendall(json_frame("R", 0, engine.describe()))
+    serve(sock, engine)
+    engine.close()
+
+
+if __name__ == "__main__":
+    try:
+        main(json.loads(sys.argv[1]))
+        status = 0
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # threads of the engine must not keep the process alive

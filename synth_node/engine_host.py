@@ -1,0 +1,306 @@
+"""Keeps an engine process alive and takes one utterance at a time from it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import deque
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+from antiphon.errors import EngineCrashed, EngineFailed, SpeechError
+from synth_node.engine_process import EngineProcess, EngineUnavailable, Frame
+
+log = structlog.get_logger()
+
+BUILT_IN: Final = ("espeak", "tone")
+MIN_BACK_OFF_S: Final = 0.1
+MAX_BACK_OFF_S: Final = 10.0
+MIN_STOP_S: Final = 0.1
+"""What an engine gets at least to stop after a cancel, before it is killed."""
+QUIT_S: Final = 1.0
+"""What an engine gets to close itself."""
+MAX_BUFFERED_BYTES: Final = 1024 * 1024
+"""Of one utterance's raw audio that wait here; past it the engine blocks on its socket."""
+MAX_PIECE_BYTES: Final = 256 * 1024
+_BEGIN, _AUDIO, _ERROR, _END = (ord(kind) for kind in "BAEZ")
+
+
+class Utterance:
+    """One utterance on its way out of the engine.
+
+    sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first audio.
+    """
+
+    def __init__(self, process: EngineProcess, number: int, *, idle_s: float) -> None:
+        self.number = number
+        self.sample_rate: int | None = None
+        self.streamed = False
+        self._process = process
+        self._idle_s = idle_s
+        self._pieces: deque[bytes] = deque()
+        self._n_buffered = 0
+        self._ended = False
+        self._failure: SpeechError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def next(self) -> bytes | None:
+        """Return what audio is there, waiting for the first of it; None at the end.
+
+        Raises:
+            SpeechError: what the engine reported, or EngineCrashed.
+        """
+        while not self._pieces:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                return None
+            await self._wait()
+        piece = self._pieces.popleft()
+        if self._pieces and len(piece) < MAX_PIECE_BYTES:
+            parts, size = [piece], len(piece)
+            while self._pieces and size + len(self._pieces[0]) <= MAX_PIECE_BYTES:
+                parts.append(self._pieces.popleft())
+                size += len(parts[-1])
+            piece = b"".join(parts)
+        self._n_buffered -= len(piece)
+        if not self._ended and self._n_buffered <= MAX_BUFFERED_BYTES // 2:
+            self._process.resume()
+        return piece
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        hung = f"the engine was silent for {self._idle_s:g} s"
+        bound = loop.call_later(self._idle_s, self._process.kill, hung)
+        try:
+            await self._waiter
+        finally:
+            bound.cancel()
+            self._waiter = None
+
+    def take(self, frame: Frame) -> bool:
+        """Take a frame of this utterance; return whether it was the last. Raises ValueError for nonsense."""
+        kind, _, payload = frame
+        if kind == _AUDIO:
+            if self.sample_rate is None:
+                raise ValueError("audio before its beginning")
+            self._pieces.append(payload)
+            self._n_buffered += len(payload)
+            if self._n_buffered > MAX_BUFFERED_BYTES:
+                self._process.pause()
+        elif kind == _BEGIN:
+            self.sample_rate, self.streamed = int.from_bytes(payload[:4], "big"), payload[4:] == b"\x01"
+        elif kind == _END:
+            self._ended = True
+        elif kind == _ERROR:
+            self._failure = _speech_error(json.loads(payload))
+            self._ended = True
+        else:
+            raise ValueError(f"a frame of kind {kind}")
+        self._wake()
+        return self._ended
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is complete."""
+        return self._ended and self._failure is None
+
+    def fail(self, failure: SpeechError) -> None:
+        """End it with `failure`, behind the audio that is there."""
+        self._failure = self._failure or failure
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _speech_error(value: dict[str, Any]) -> SpeechError:
+    code, param = value["code"], value.get("param")
+    text = str(value["text"]).encode(errors="replace").decode()
+    if code not in SpeechError.codes():
+        return EngineFailed(text)
+    return SpeechError.from_code(code, text, param=param if isinstance(param, str) else None)
+
+
+class EngineHost:
+    """Keeps one engine process alive and speaks one utterance at a time with it.
+
+    It is a context manager, to be entered and left by the same task. spec: see model_name in synthesizer.py.
+    idle_s: longest silence of an engine at work; a longer one counts as a hang.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        slot: int,
+        python: str | None,
+        default_voice: str | None,
+        idle_s: float,
+        start_timeout_s: float,
+    ) -> None:
+        built_in = Path(__file__).parent / "engines" / f"{spec}.py"
+        self._spec = f"{built_in}:Engine" if spec in BUILT_IN else spec
+        # An engine of ours needs our environment, one of the user's may need another.
+        self._python = sys.executable if python is None or spec in BUILT_IN else python
+        self._voice = default_voice
+        self._idle_s = idle_s
+        self._start_timeout_s = start_timeout_s
+        self._log = log.bind(slot=slot)
+        self._slot = slot
+        self._process: EngineProcess | None = None
+        self._current: Utterance | None = None
+        self._number = 0
+        self._free = asyncio.Event()
+        self._overdue: asyncio.TimerHandle | None = None
+        self._started_at = 0.0
+        self._characters = 0
+        self._interruptible = False
+        self.seconds_per_character = 0.0
+        """Moving mean of the engine's own time; 0.0 until measured."""
+        self.start_up_s = 0.0
+        """From the start of the process to its readiness, the last time."""
+        self.description: dict[str, Any] = {}
+        """What the engine said of itself: name, sample_rate, voices, interruptible."""
+
+    async def __aenter__(self) -> EngineHost:
+        """Start the engine. Raises EngineUnavailable."""
+        await self._start()
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._keeper = self._tasks.create_task(self._keep_alive(), name=f"engine-{self._slot}")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Let an idle engine close itself; kill one that does not."""
+        self._free.clear()
+        self._keeper.cancel()
+        self._forget_overdue()
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            process = self._process
+            if process is not None:
+                self._process = None
+                if self._current is None:
+                    process.send("Q", 0)
+                    await process.wait(QUIT_S)
+                await process.end("the node stops")
+
+    async def ready(self) -> None:
+        """Return when the engine is up and free for an utterance."""
+        while not self._free.is_set():
+            await self._free.wait()
+
+    def speak(self, request: dict[str, Any]) -> Utterance:
+        """Start an utterance; only when ready. The caller must call `leave` with it in the end."""
+        process = self._process
+        assert process is not None
+        assert self._current is None
+        self._number = self._number % 0xFFFF_FFFF + 1
+        self._free.clear()
+        if request["voice"] is None:
+            request["voice"] = self._voice
+        self._started_at = monotonic()
+        self._characters = len(request["text"])
+        self._current = Utterance(process, self._number, idle_s=self._idle_s)
+        process.send("S", self._number, json.dumps(request).encode())
+        return self._current
+
+    def leave(self, utterance: Utterance) -> None:
+        """Want no more of `utterance`; if the engine is still at it, it is cancelled.
+
+        It finishes unheard if it ends within the time that a restart would take; else it is killed, at once
+        if that can be foretold. Until then the engine is not ready.
+        """
+        process = self._process
+        if self._current is not utterance or process is None:
+            return
+        process.send("C", utterance.number)
+        process.resume()
+        patience_s = max(self.start_up_s, MIN_STOP_S)
+        expected_s = self.seconds_per_character * self._characters - (monotonic() - self._started_at)
+        if expected_s > patience_s and not (self._interruptible or utterance.streamed):
+            process.kill("a cancelled call would have gone on")
+        else:
+            loop = asyncio.get_running_loop()
+            why = "a cancelled utterance went on"
+            self._overdue = loop.call_later(patience_s, process.kill, why)
+
+    def _on_frame(self, frame: Frame) -> None:
+        """Take what the engine sent. Raises ValueError for nonsense."""
+        current = self._current
+        if current is None or frame[1] != current.number:
+            raise ValueError("a frame of no utterance")
+        if not current.take(frame):
+            return
+        self._interruptible = self._interruptible or current.streamed
+        elapsed_s = monotonic() - self._started_at
+        if self._overdue is None and current.succeeded:
+            measured = elapsed_s / self._characters
+            known = self.seconds_per_character
+            self.seconds_per_character = measured if known == 0.0 else 0.8 * known + 0.2 * measured
+        self._forget_overdue()
+        self._current = None
+        process = self._process
+        if process is not None:
+            process.resume()
+            if not process.ended.done():
+                self._free.set()
+
+    def _forget_overdue(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+    async def _start(self) -> None:
+        options = {"spec": self._spec, "voice": self._voice, "parent": os.getpid()}
+        started_at = monotonic()
+        process = await EngineProcess.start(self._python, options, self._on_frame, self._log)
+        try:
+            description = await process.ready(self._start_timeout_s)
+        except BaseException:
+            await process.end("it did not start")
+            raise
+        self.description = description
+        self._interruptible = self._interruptible or bool(description.get("interruptible"))
+        self.start_up_s = monotonic() - started_at
+        self._process = process
+        self._free.set()
+
+    async def _keep_alive(self) -> None:
+        """Restart the engine whenever it ends."""
+        while True:
+            process = self._process
+            assert process is not None
+            await asyncio.wait((process.ended,))  # not awaited itself: a cancel would reach it
+            self._free.clear()
+            why = await process.end("")
+            self._process = None
+            self._forget_overdue()
+            self._log.warning("engine ended", reason=why, busy=self._current is not None)
+            if self._current is not None:
+                self._current.fail(EngineCrashed(why))
+                self._current = None
+            await self._restart()
+
+    async def _restart(self) -> None:
+        back_off_s = MIN_BACK_OFF_S
+        while True:
+            try:
+                await self._start()
+            except (EngineUnavailable, OSError) as exc:
+                self._log.error("engine does not start", reason=str(exc), again_in_s=back_off_s)
+                await asyncio.sleep(back_off_s)
+                back_off_s = min(2 * back_off_s, MAX_BACK_OFF_S)
+            else:
+                self._log.info("engine restarted", start_up_s=round(self.start_up_s, 3))
+                return

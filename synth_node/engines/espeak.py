@@ -1,0 +1,174 @@
+"""espeak-ng through its C API, from the library in the wheel `espeakng-loader`.
+
+The library is not thread-safe and is licensed under GPL-3.0-or-later: it lives in the engine's process alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import espeakng_loader
+
+NORMAL_WORDS_PER_MINUTE = 175
+MIN_WORDS_PER_MINUTE = 80
+MAX_WORDS_PER_MINUTE = 900
+DEFAULT_VOICE = "en-us"
+
+# speak_lib.h
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_INITIALIZE_DONT_EXIT = 0x8000
+_CHARS_UTF8 = 1
+_RATE = 1
+_POS_CHARACTER = 1
+_OK = 0
+
+
+class _Voice(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_void_p),  # (priority byte, tag, NUL) each, then a NUL
+        ("identifier", ctypes.c_char_p),
+        ("gender", ctypes.c_ubyte),
+        ("age", ctypes.c_ubyte),
+        ("variant", ctypes.c_ubyte),
+        ("xx1", ctypes.c_ubyte),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    )
+
+
+_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Engine:
+    """Speaks with any voice of espeak-ng, named by identifier, language tag or name, in any case.
+
+    A variant may follow a plus sign: en-us+f3.
+    """
+
+    name = "espeak"
+
+    def __init__(self) -> None:
+        self._library = _bind(ctypes.CDLL(espeakng_loader.get_library_path()))
+        data_path = espeakng_loader.get_data_path().encode()
+        rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path, _INITIALIZE_DONT_EXIT)
+        if rate <= 0:
+            raise RuntimeError(f"espeak-ng cannot be initialized with the data in {data_path.decode()}")
+        self.sample_rate = int(rate)
+        self._identifiers: dict[str, str] = {}  # lower-case identifier, tag or name -> identifier
+        self.voices = self._read_voices()
+        variants = self._list(_Voice(languages=ctypes.cast(ctypes.c_char_p(b"variant"), ctypes.c_void_p)))
+        self._variants = {voice.identifier.decode().partition("!v/")[2].lower() for voice in variants}
+        self._emit: Any = None
+        self._raised: BaseException | None = None
+        self._callback = _SynthCallback(self._on_samples)  # referenced as long as the library may call it
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def has_voice(self, voice: str) -> bool:
+        """Return whether `voice` names one."""
+        return self._resolve(voice) is not None
+
+    def speak_to(self, request: SimpleNamespace, emit: Any) -> None:
+        """Emit mono s16 samples as the library makes them."""
+        # Both are set for each utterance: the library keeps those of the last.
+        voice = self._resolve(request.voice or DEFAULT_VOICE)
+        assert voice is not None
+        _check("SetVoiceByName", self._library.espeak_SetVoiceByName(voice.encode()))
+        words = round(NORMAL_WORDS_PER_MINUTE * request.speed)
+        words = max(MIN_WORDS_PER_MINUTE, min(MAX_WORDS_PER_MINUTE, words))
+        _check("SetParameter", self._library.espeak_SetParameter(_RATE, words, 0))
+        # It would stop at a NUL; a lone surrogate is no character.
+        text = request.text.replace("\0", " ").encode("utf-8", "ignore")
+        self._emit, self._raised = emit, None
+        try:
+            result = self._library.espeak_Synth(
+                text, len(text) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
+            )
+        finally:
+            self._emit = None
+        if self._raised is not None:
+            raise self._raised
+        _check("Synth", result)
+
+    def close(self) -> None:
+        """Release the library."""
+        self._library.espeak_Terminate()
+
+    def _on_samples(self, samples: Any, n_samples: int, _events: Any) -> int:
+        """Return 1 to stop; an exception cannot pass through the library, so it is kept."""
+        try:
+            if samples and n_samples > 0:
+                self._emit(ctypes.string_at(samples, 2 * n_samples))
+        except BaseException as exc:
+            self._raised = exc
+            return 1
+        return 0
+
+    def _resolve(self, voice: str) -> str | None:
+        base, plus, variant = voice.strip().lower().partition("+")
+        identifier = self._identifiers.get(base)
+        if identifier is None or (plus and variant not in self._variants):
+            return None
+        return identifier + plus + variant
+
+    def _read_voices(self) -> list[tuple[str, str, str]]:
+        """Return (id, name, language) of each voice; the id is its language tag where that is its own."""
+        ranked: dict[str, tuple[int, str]] = {}  # tag -> best priority (a low number), identifier
+        listed = []
+        for voice in self._list(None):
+            identifier = voice.identifier.decode()
+            tags = list(_tags(voice.languages))
+            for priority, tag in tags:
+                if tag.lower() not in ranked or priority < ranked[tag.lower()][0]:
+                    ranked[tag.lower()] = priority, identifier
+            listed.append((identifier, voice.name.decode().strip(), tags[0][1] if tags else ""))
+        self._identifiers = {name.lower(): identifier for identifier, name, _ in listed}
+        self._identifiers.update({tag: identifier for tag, (_, identifier) in ranked.items()})
+        self._identifiers.update({identifier.lower(): identifier for identifier, _, _ in listed})
+        return [
+            (tag if self._identifiers.get(tag.lower()) == identifier else identifier, name, tag)
+            for identifier, name, tag in listed
+        ]
+
+    def _list(self, like: _Voice | None) -> list[_Voice]:
+        """Return what matches `like`; the structures belong to the library until the next call."""
+        voices = self._library.espeak_ListVoices(None if like is None else ctypes.byref(like))
+        listed: list[_Voice] = []
+        while voices[len(listed)]:
+            listed.append(voices[len(listed)].contents)
+        return listed
+
+
+def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
+    library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
+    library.espeak_ListVoices.argtypes = [ctypes.c_void_p]
+    library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
+    library.espeak_SetSynthCallback.restype = None
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.c_uint,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.c_uint,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ]
+    return library
+
+
+def _check(what: str, result: int) -> None:
+    if result != _OK:
+        raise RuntimeError(f"espeak_{what} returned {result}")
+
+
+def _tags(address: int) -> list[tuple[int, str]]:
+    """Read pairs of priority and language tag."""
+    tags = []
+    while (priority := ctypes.string_at(address, 1)[0]) != 0:
+        tag = ctypes.string_at(address + 1)
+        tags.append((priority, tag.decode()))
+        address += len(tag) + 2
+    return tags
