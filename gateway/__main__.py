@@ -14,12 +14,13 @@ import uvloop
 
 from antiphon import connect
 from antiphon.errors import NotConnected
+from antiphon.logs import configure_logging
+from antiphon.settings import SettingsError, load
 from antiphon.subjects import Subjects
 from antiphon.ticket import Limits
 from gateway.app import make_app
-from gateway.config import GatewaySettings, SettingsError, load_settings
+from gateway.config import GatewaySettings
 from gateway.link import Link
-from gateway.logs import configure_logging
 from gateway.server import MAX_REFUSALS, CannotListen, listening
 
 FAILED: Final = 1
@@ -29,20 +30,26 @@ _log: Final = structlog.get_logger("gateway")
 
 
 def main() -> int:
-    """Run the gateway; return the exit status."""
-    try:
-        settings = load_settings()
-    except SettingsError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return BAD_SETTING
-    configure_logging(settings.log_level, settings.log_format)
-    _allow_open_files(settings.max_connections + MAX_REFUSALS + _OTHER_FILES)
+    """Run the gateway; return the exit status: 0 drained, 1 no address or no NATS, 2 a bad setting."""
     status = 0
     try:
+        settings = load(GatewaySettings)
+        configure_logging(settings.log_level, settings.log_format)
+        _allow_open_files(settings.max_connections + MAX_REFUSALS + _OTHER_FILES)
         uvloop.run(run(settings))
+    except* SettingsError as group:
+        status = _say(group, BAD_SETTING)
     except* (CannotListen, NotConnected) as group:
-        status = FAILED
-        sys.stderr.write(f"{group.exceptions[0]}\n")
+        status = _say(group, FAILED)
+    return status
+
+
+def _say(group: BaseExceptionGroup[Exception], status: int) -> int:
+    """Print the first failure as one sentence."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    sys.stderr.write(f"{first}\n")
     return status
 
 
@@ -50,6 +57,7 @@ async def run(settings: GatewaySettings) -> None:
     """Listen, connect and serve until a signal; HTTP is answered while NATS is not reached yet.
 
     Raises:
+        SettingsError: the file of NATS_URL_FILE cannot be read.
         CannotListen: the address cannot be had.
         NotConnected: NATS refused the credentials, or the connection is closed for good.
     """
@@ -68,15 +76,16 @@ async def run(settings: GatewaySettings) -> None:
 
 async def _speak(link: Link, settings: GatewaySettings) -> None:
     """Keep `link` connected. Raises NotConnected when that cannot be, or can be no longer."""
-    limits = Limits(max_waiting=settings.max_waiting, max_waiting_bytes=settings.max_waiting_bytes)
     try:
         async with connect(
             settings.nats_urls,
             name="gateway",
             default_model=settings.model,
             subjects=Subjects(settings.tts_root),
-            limits=limits,
+            limits=Limits(max_waiting=settings.max_waiting, max_waiting_bytes=settings.max_waiting_bytes),
             within_s=None,
+            ca_file=settings.nats_ca_file,
+            inbox_prefix=settings.nats_inbox_prefix,
         ) as client:
             _log.info("connected to NATS")
             link.set(client)

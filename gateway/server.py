@@ -57,6 +57,8 @@ class HttpServer:
         self._listener.close()
         try:
             async with asyncio.timeout(self._grace_s):
+                await asyncio.sleep(0)  # what was accepted just now begins
+                self._server.pre_shutdown()
                 await self._server.shutdown(None)
                 await self._connections.closed()
         except TimeoutError:
