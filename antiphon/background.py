@@ -13,8 +13,12 @@ Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
 
 @asynccontextmanager
 async def background() -> AsyncIterator[Spawn]:
-    """Own a group of tasks: what runs at the end is cancelled, and one that fails ends the owner too."""
+    """Own a group of tasks: what runs at the end is cancelled, and one that fails ends the owner too.
+
+    What the block itself raises comes out as it is; only the failure of a task comes as an ExceptionGroup.
+    """
     running: set[asyncio.Task[None]] = set()
+    failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
 
         def spawn(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -25,6 +29,10 @@ async def background() -> AsyncIterator[Spawn]:
 
         try:
             yield spawn
+        except Exception as exc:
+            failure = exc  # raised in here, the group would wrap it
         finally:
             for task in list(running):
                 task.cancel()
+    if failure is not None:
+        raise failure
