@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-_CONNECT_S: Final = 5.0
+_CONNECT_S: Final = 3.0
 _HTTP_S: Final = 2.0
 
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import click
 
 _STANDARD: Final = "-"
-_CONNECT_S: Final = 5.0
+_CONNECT_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -159,7 +159,7 @@ class Supervised:
             if text:
                 self._print_held()
                 self._held = self._last_line = text
-        if self._settled or self._stopping.is_set():
+        if (self._settled or self._stopping.is_set()) and not self._failed.done():
             self._print_held()
 
     def _print_held(self) -> None:
@@ -170,10 +170,9 @@ class Supervised:
     def _signal(self, signum: int) -> None:
         """Signal the program's process; it may be gone already."""
         if self._process is not None and self._process.returncode is None:
-            try:
-                self._process.send_signal(signum)
-            except ProcessLookupError:
-                return
+            with suppress(ProcessLookupError):
+                # Not send_signal(): it polls, and so takes the exit code away from asyncio.
+                os.kill(self._process.pid, signum)
 
     def _note(self, text: str) -> None:
         self._console.line("antiphon", text)

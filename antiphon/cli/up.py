@@ -109,6 +109,8 @@ def command(
     nats_server.check_port(host, port, "The gateway")
     if nats_url:
         reach.check(nats_url)
+    else:
+        nats_server.binary()  # raises if there is none
     listen = nats_host or "127.0.0.1"
     plan = Plan(
         nodes=nodes,

@@ -95,8 +95,13 @@ class Up:
         programs = self.programs()
         self.process.send_signal(signum)
         code = self.wait()
-        assert_gone(programs)
+        self.assert_gone(programs)
         return code
+
+    def assert_gone(self, processes: list[psutil.Process]) -> None:
+        """Fail if one of the processes still runs after a moment."""
+        _, alive = psutil.wait_procs(processes, timeout=_PATIENCE_S)
+        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE], self.output
 
     def wait(self) -> int:
         """Wait for its end; return the exit code."""
@@ -128,13 +133,6 @@ def post_tts(url: str, text: str) -> bytes:
     with urllib.request.urlopen(request, timeout=_PATIENCE_S) as answer:
         assert answer.headers["Content-Type"] == "audio/mpeg"
         return bytes(answer.read())
-
-
-def assert_gone(processes: list[psutil.Process]) -> None:
-    """Fail if one of the processes still runs after a moment."""
-    _, alive = psutil.wait_procs(processes, timeout=_PATIENCE_S)
-    running = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
-    assert not running, running
 
 
 StartUp = Callable[..., Up]

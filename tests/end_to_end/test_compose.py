@@ -1,0 +1,268 @@
+"""compose.yaml: what it promises, and its services' real commands run here as processes.
+
+Containers need an engine that not every machine has. So each service is started with the command and the
+environment that its container would have; only addresses are other ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OVERRIDES = [
+    [],
+    ["compose.nats-loopback.yaml"],
+    ["examples/own-model/compose.yaml"],
+    ["examples/own-model/compose.yaml", "examples/own-model/compose.gpu.yaml"],
+]
+PATIENCE_S = 30.0
+
+
+def _seconds(duration: str) -> float:
+    return float(duration.removesuffix("s"))
+
+
+# What is written in compose.yaml.
+
+
+def test_the_three_services_are_there() -> None:
+    assert set(SERVICES) == {"nats", "synth_node", "gateway"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_locked_down(service: str) -> None:
+    settings = SERVICES[service]
+    assert settings["read_only"] is True
+    assert settings["cap_drop"] == ["ALL"]
+    assert settings["security_opt"] == ["no-new-privileges:true"]
+    assert [mount.partition(":")[0] for mount in settings["tmpfs"]] == ["/tmp"]
+    assert set(settings["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert "privileged" not in settings
+    assert not [volume for volume in settings.get("volumes", []) if not volume.endswith(":ro")]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_a_health_check_in_exec_form(service: str) -> None:
+    check = SERVICES[service]["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert {"interval", "timeout", "retries"} <= set(check)
+
+
+def test_services_wait_for_the_health_of_those_they_need() -> None:
+    needed = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+    healthy = {"condition": "service_healthy"}
+    assert needed == {
+        "nats": {},
+        "synth_node": {"nats": healthy},
+        "gateway": {"nats": healthy, "synth_node": healthy},
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "grace"), [("synth_node", "SYNTH_GRACE_S"), ("gateway", "GATEWAY_GRACE_S")]
+)
+def test_a_container_has_more_time_to_stop_than_its_process_takes(service: str, grace: str) -> None:
+    settings = SERVICES[service]
+    assert _seconds(settings["stop_grace_period"]) > float(settings["environment"][grace])
+
+
+def test_only_the_gateway_is_published_and_on_loopback() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway"]
+    assert SERVICES["gateway"]["ports"] == ["${TTS_HOST:-127.0.0.1}:${TTS_PORT:-8080}:8080"]
+    override = yaml.safe_load((ROOT / "compose.nats-loopback.yaml").read_text())
+    assert override["services"]["nats"]["ports"] == ["127.0.0.1:${NATS_PORT:-4222}:4222"]
+
+
+def test_nodes_can_be_scaled() -> None:
+    assert not {"container_name", "ports", "hostname"} & set(SERVICES["synth_node"])
+
+
+def test_other_projects_can_join_the_bus() -> None:
+    assert COMPOSE["networks"] == {"bus": {"name": "antiphon-bus"}}
+    assert all("bus" in service["networks"] for service in SERVICES.values())
+
+
+def test_images_are_pinned_and_run_as_nobody_in_particular() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"^ARG PYTHON_IMAGE=python:3\.\d+\.\d+-slim-\w+$", dockerfile, re.MULTILINE)
+    assert re.fullmatch(r"nats:\d+\.\d+\.\d+-alpine", SERVICES["nats"]["image"])
+    for user in (SERVICES["nats"]["user"], *re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)):
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+
+
+@pytest.mark.parametrize("overrides", OVERRIDES, ids=lambda files: "+".join(files) or "alone")
+def test_compose_itself_accepts_the_files(overrides: list[str]) -> None:
+    compose = _compose_command()
+    files = [word for file in ["compose.yaml", *overrides] for word in ("-f", file)]
+    done = subprocess.run(
+        [*compose, *files, "config", "-q"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _compose_command() -> list[str]:
+    """Return the command of compose v2; skip where there is none."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run(
+                [*command, "version", "--short"], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0 and done.stdout.lstrip("v").startswith(("2", "3", "4", "5")):
+                return command
+    pytest.skip("docker compose is not installed")
+
+
+# The services, run here.
+
+
+class Host:
+    """Stands in for the host of the containers: turns their addresses and paths into ours."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ports: dict[str, str] = {}
+
+    def command(self, service: str) -> list[str]:
+        """Return the command of a service's container."""
+        words = SERVICES[service].get("command") or _image_command(service)
+        return [self._here(word) for word in words]
+
+    def environment(self, service: str) -> dict[str, str]:
+        """Return the environment of a service's container."""
+        environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+        for name, value in SERVICES[service].get("environment", {}).items():
+            if value is not None:
+                environment[name] = self._here(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
+        return environment
+
+    def healthy(self, service: str) -> bool:
+        """Run a service's health check once."""
+        if service == "nats" and shutil.which("wget") is None:
+            pytest.skip("wget, which the NATS image has, is not installed here")
+        command = [self._here(word) for word in SERVICES[service]["healthcheck"]["test"][1:]]
+        done = subprocess.run(
+            command, env=self.environment(service), capture_output=True, timeout=PATIENCE_S, check=False
+        )
+        return done.returncode == 0
+
+    def wait_healthy(self, service: str) -> None:
+        """Wait as compose does: check after check."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.healthy(service):
+            assert time.monotonic() < deadline, f"{service} does not become healthy"
+
+    @contextmanager
+    def running(self, service: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a service's container as a process."""
+        with (self._directory / f"{service}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*self.command(service), *options], env=self.environment(service), stdout=log, stderr=log
+            )
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+
+    def nats_listens_at(self, ports: dict[str, list[str]]) -> None:
+        """Note where nats-server listens."""
+        self._ports["antiphon-nats:4222"] = f"127.0.0.1:{ports['nats'][0].rpartition(':')[2]}"
+        self._ports["127.0.0.1:8222"] = ports["monitoring"][0].removeprefix("http://")
+
+    def gateway_listens_at(self, port: str) -> None:
+        """Note where the gateway listens."""
+        self._ports['"127.0.0.1", 8080'] = f'"127.0.0.1", {port}'
+
+    def _here(self, word: str) -> str:
+        """Translate what belongs to the container's world."""
+        for there, here in self._ports.items():
+            word = word.replace(there, here)
+        if word == "0.0.0.0":
+            return "127.0.0.1"
+        if word == "8080":  # the gateway's own port: any
+            return "0"
+        if word == "/etc/nats/nats-server.conf":
+            return str(ROOT / "nats" / "nats-server.conf")
+        return word.replace("/tmp/", f"{self._directory}/")
+
+
+def _image_command(service: str) -> list[str]:
+    """Return the CMD of the target from which a service's image is built."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    target = SERVICES[service]["build"]["target"]
+    stage = re.split(rf"^FROM \S+ AS {target}$", dockerfile, flags=re.MULTILINE)[1].partition("\nFROM ")[0]
+    found = re.search(r"^CMD (.*)$", stage, re.MULTILINE)
+    assert found is not None
+    words = json.loads(found.group(1))
+    return [sys.executable if word == "python" else word for word in words]
+
+
+def _until_written(path: Path, pattern: str) -> re.Match[str]:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        if path.exists() and (found := re.search(pattern, path.read_text())):
+            return found
+        assert time.monotonic() < deadline, path.read_text() if path.exists() else f"no {path}"
+        time.sleep(0.02)
+
+
+def test_the_services_start_speak_and_stop(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    options = ("-p", "-1", "-m", "-1", "--ports_file_dir", str(tmp_path))
+    with host.running("nats", *options) as nats:
+        ports = _until_written(tmp_path / f"nats-server_{nats.pid}.ports", r"\{.*\}").group(0)
+        host.nats_listens_at(json.loads(ports))
+        host.wait_healthy("nats")
+        assert not host.healthy("synth_node")
+        with host.running("synth_node") as node:
+            host.wait_healthy("synth_node")
+            assert not host.healthy("gateway")
+            with host.running("gateway") as gateway:
+                port = _until_written(tmp_path / "gateway.log", r"http://127\.0\.0\.1:(\d+)").group(1)
+                host.gateway_listens_at(port)
+                host.wait_healthy("gateway")
+                assert _speech(port).startswith((b"\xff", b"ID3"))
+                for process in (gateway, node, nats):
+                    process.terminate()
+                    assert process.wait(timeout=PATIENCE_S) in (0, 1 if process is nats else 0)
+                    assert not host.healthy({gateway: "gateway", node: "synth_node", nats: "nats"}[process])
+
+
+def test_a_node_that_loses_nats_is_not_healthy(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    options = ("-p", "-1", "-m", "-1", "--ports_file_dir", str(tmp_path))
+    with host.running("nats", *options) as nats:
+        ports = _until_written(tmp_path / f"nats-server_{nats.pid}.ports", r"\{.*\}").group(0)
+        host.nats_listens_at(json.loads(ports))
+        with host.running("synth_node"):
+            host.wait_healthy("synth_node")
+            nats.kill()
+            nats.wait()
+            deadline = time.monotonic() + PATIENCE_S
+            while host.healthy("synth_node"):
+                assert time.monotonic() < deadline
+
+
+def _speech(port: str) -> bytes:
+    """Return the audio of POST /tts, as compose.yaml tells to ask for it."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/tts", b'{"text": "hello"}', {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return bytes(answer.read())
