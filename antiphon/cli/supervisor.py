@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _RESTART_WAIT_S: Final = (0.2, 10.0)  # first and longest; doubled each time
 _HEALTHY_AFTER_S: Final = 30.0  # a program that ran this long starts again with the first wait
-_HOLD_LINE_S: Final = 0.3
+_HOLD_LINE_S: Final = 1.0
 _LAST_WORDS_S: Final = 1.0
 _MAX_LINE_BYTES: Final = 64 * 1024
 
@@ -87,6 +87,7 @@ class Supervised:
     def settle(self) -> None:
         """From now on the program is known to work: whatever ends it, it is started again."""
         self._settled = True
+        self._print_held()
 
     async def stop(self, *, at_once: asyncio.Event) -> None:
         """Ask the program to end and wait for it; kill it after its grace, or when `at_once` is set."""
@@ -145,7 +146,7 @@ class Supervised:
                 await process.wait()
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
-        """Print what the program prints. Its last line is held back: it may say why the start failed."""
+        """Print what the program prints. Before it works the last line is held back: it may say why not."""
         while True:
             try:
                 async with asyncio.timeout(None if self._held is None else _HOLD_LINE_S):
@@ -159,6 +160,8 @@ class Supervised:
             if text:
                 self._print_held()
                 self._held = self._last_line = text
+                if self._settled:
+                    self._print_held()
         if (self._settled or self._stopping.is_set()) and not self._failed.done():
             self._print_held()
 

@@ -31,6 +31,7 @@ OVERRIDES = [
     ["examples/own-model/compose.yaml"],
     ["examples/own-model/compose.yaml", "examples/own-model/compose.gpu.yaml"],
 ]
+OWN_MODEL = ROOT / "examples" / "own-model"
 PATIENCE_S = 30.0
 
 
@@ -134,19 +135,20 @@ def _compose_command() -> list[str]:
 class Host:
     """Stands in for the host of the containers: turns their addresses and paths into ours."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, services: dict[str, dict[str, Any]] = SERVICES) -> None:
         self._directory = directory
+        self._services = services
         self._ports: dict[str, str] = {}
 
     def command(self, service: str) -> list[str]:
         """Return the command of a service's container."""
-        words = SERVICES[service].get("command") or _image_command(service)
+        words = self._services[service].get("command") or _image_command(service)
         return [self._here(word) for word in words]
 
     def environment(self, service: str) -> dict[str, str]:
         """Return the environment of a service's container."""
         environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
-        for name, value in SERVICES[service].get("environment", {}).items():
+        for name, value in self._services[service].get("environment", {}).items():
             if value is not None:
                 environment[name] = self._here(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
         return environment
@@ -155,7 +157,7 @@ class Host:
         """Run a service's health check once."""
         if service == "nats" and shutil.which("wget") is None:
             pytest.skip("wget, which the NATS image has, is not installed here")
-        command = [self._here(word) for word in SERVICES[service]["healthcheck"]["test"][1:]]
+        command = [self._here(word) for word in self._services[service]["healthcheck"]["test"][1:]]
         done = subprocess.run(
             command, env=self.environment(service), capture_output=True, timeout=PATIENCE_S, check=False
         )
@@ -199,7 +201,7 @@ class Host:
             return "0"
         if word == "/etc/nats/nats-server.conf":
             return str(ROOT / "nats" / "nats-server.conf")
-        return word.replace("/tmp/", f"{self._directory}/")
+        return word.replace("/tmp/", f"{self._directory}/").replace("/model/", f"{OWN_MODEL}/")
 
 
 def _image_command(service: str) -> list[str]:
@@ -222,41 +224,62 @@ def _until_written(path: Path, pattern: str) -> re.Match[str]:
         time.sleep(0.02)
 
 
-def test_the_services_start_speak_and_stop(tmp_path: Path) -> None:
-    host = Host(tmp_path)
-    options = ("-p", "-1", "-m", "-1", "--ports_file_dir", str(tmp_path))
-    with host.running("nats", *options) as nats:
-        ports = _until_written(tmp_path / f"nats-server_{nats.pid}.ports", r"\{.*\}").group(0)
+@contextmanager
+def _nats(host: Host, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the NATS service on ports of its own choice."""
+    with host.running("nats", "-p", "-1", "-m", "-1", "--ports_file_dir", str(directory)) as nats:
+        ports = _until_written(directory / f"nats-server_{nats.pid}.ports", r"\{.*\}").group(0)
         host.nats_listens_at(json.loads(ports))
         host.wait_healthy("nats")
+        yield nats
+
+
+@contextmanager
+def _gateway(host: Host, directory: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run the gateway service on a port of its own choice; yield process and port."""
+    with host.running("gateway") as gateway:
+        port = _until_written(directory / "gateway.log", r"http://127\.0\.0\.1:(\d+)").group(1)
+        host.gateway_listens_at(port)
+        host.wait_healthy("gateway")
+        yield gateway, port
+
+
+def test_the_services_start_speak_and_stop(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    with _nats(host, tmp_path) as nats:
         assert not host.healthy("synth_node")
         with host.running("synth_node") as node:
             host.wait_healthy("synth_node")
             assert not host.healthy("gateway")
-            with host.running("gateway") as gateway:
-                port = _until_written(tmp_path / "gateway.log", r"http://127\.0\.0\.1:(\d+)").group(1)
-                host.gateway_listens_at(port)
-                host.wait_healthy("gateway")
+            with _gateway(host, tmp_path) as (gateway, port):
                 assert _speech(port).startswith((b"\xff", b"ID3"))
-                for process in (gateway, node, nats):
+                for name, process in (("gateway", gateway), ("synth_node", node), ("nats", nats)):
                     process.terminate()
-                    assert process.wait(timeout=PATIENCE_S) in (0, 1 if process is nats else 0)
-                    assert not host.healthy({gateway: "gateway", node: "synth_node", nats: "nats"}[process])
+                    assert process.wait(timeout=PATIENCE_S) == 0
+                    assert not host.healthy(name)
 
 
 def test_a_node_that_loses_nats_is_not_healthy(tmp_path: Path) -> None:
     host = Host(tmp_path)
-    options = ("-p", "-1", "-m", "-1", "--ports_file_dir", str(tmp_path))
-    with host.running("nats", *options) as nats:
-        ports = _until_written(tmp_path / f"nats-server_{nats.pid}.ports", r"\{.*\}").group(0)
-        host.nats_listens_at(json.loads(ports))
-        with host.running("synth_node"):
-            host.wait_healthy("synth_node")
-            nats.kill()
-            nats.wait()
-            deadline = time.monotonic() + PATIENCE_S
-            while host.healthy("synth_node"):
-                assert time.monotonic() < deadline
+    with _nats(host, tmp_path) as nats, host.running("synth_node"):
+        host.wait_healthy("synth_node")
+        nats.kill()
+        nats.wait()
+        deadline = time.monotonic() + PATIENCE_S
+        while host.healthy("synth_node"):
+            assert time.monotonic() < deadline
+
+
+def test_the_example_speaks_with_its_own_model_in_its_own_environment(tmp_path: Path) -> None:
+    override = yaml.safe_load((OWN_MODEL / "compose.yaml").read_text())["services"]["synth_node"]
+    node = {**SERVICES["synth_node"]}
+    bare_python = str(Path(sys.base_prefix) / "bin" / "python3")
+    node["environment"] = {**node["environment"], **override["environment"], "SYNTH_PYTHON": bare_python}
+    host = Host(tmp_path, {**SERVICES, "synth_node": node})
+    with _nats(host, tmp_path), host.running("synth_node"):
+        host.wait_healthy("synth_node")
+        with _gateway(host, tmp_path) as (_, port):
+            assert _speech(port).startswith((b"\xff", b"ID3"))
 
 
 def _speech(port: str) -> bytes:
