@@ -139,6 +139,7 @@ class Host:
         self._directory = directory
         self._services = services
         self._ports: dict[str, str] = {}
+        self._gateway_port = "0"  # any, until it listens
 
     def command(self, service: str) -> list[str]:
         """Return the command of a service's container."""
@@ -189,7 +190,7 @@ class Host:
 
     def gateway_listens_at(self, port: str) -> None:
         """Note where the gateway listens."""
-        self._ports['"127.0.0.1", 8080'] = f'"127.0.0.1", {port}'
+        self._gateway_port = port
 
     def _here(self, word: str) -> str:
         """Translate what belongs to the container's world."""
@@ -197,8 +198,8 @@ class Host:
             word = word.replace(there, here)
         if word == "0.0.0.0":
             return "127.0.0.1"
-        if word == "8080":  # the gateway's own port: any
-            return "0"
+        if word == "8080":
+            return self._gateway_port
         if word == "/etc/nats/nats-server.conf":
             return str(ROOT / "nats" / "nats-server.conf")
         return word.replace("/tmp/", f"{self._directory}/").replace("/model/", f"{OWN_MODEL}/")
