@@ -31,6 +31,10 @@ MAX_PIECE_BYTES: Final = 256 * 1024
 _BEGIN, _AUDIO, _ERROR, _END = (ord(kind) for kind in "BAEZ")
 
 
+class NotStarted(Exception):
+    """The engine died before it took the utterance: nothing happened, and another try is free."""
+
+
 class Utterance:
     """One utterance on its way out of the engine.
 
@@ -46,7 +50,8 @@ class Utterance:
         self._pieces: deque[bytes] = deque()
         self._n_buffered = 0
         self._ended = False
-        self._failure: SpeechError | None = None
+        self._unheard = False
+        self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def next(self) -> bytes | None:
@@ -54,6 +59,7 @@ class Utterance:
 
         Raises:
             SpeechError: what the engine reported, or EngineCrashed.
+            NotStarted: speak it once more.
         """
         while not self._pieces:
             if self._failure is not None:
@@ -90,10 +96,11 @@ class Utterance:
         if kind == _AUDIO:
             if self.sample_rate is None:
                 raise ValueError("audio before its beginning")
-            self._pieces.append(payload)
-            self._n_buffered += len(payload)
-            if self._n_buffered > MAX_BUFFERED_BYTES:
-                self._process.pause()
+            if not self._unheard:
+                self._pieces.append(payload)
+                self._n_buffered += len(payload)
+                if self._n_buffered > MAX_BUFFERED_BYTES:
+                    self._process.pause()
         elif kind == _BEGIN:
             self.sample_rate, self.streamed = int.from_bytes(payload[:4], "big"), payload[4:] == b"\x01"
         elif kind == _END:
@@ -106,12 +113,18 @@ class Utterance:
         self._wake()
         return self._ended
 
+    def drop(self) -> None:
+        """Keep none of its audio from now on."""
+        self._unheard = True
+        self._pieces.clear()
+        self._process.resume()
+
     @property
     def succeeded(self) -> bool:
         """Whether it is complete."""
         return self._ended and self._failure is None
 
-    def fail(self, failure: SpeechError) -> None:
+    def fail(self, failure: Exception) -> None:
         """End it with `failure`, behind the audio that is there."""
         self._failure = self._failure or failure
         self._ended = True
@@ -197,7 +210,8 @@ class EngineHost:
 
     async def ready(self) -> None:
         """Return when the engine is up and free for an utterance."""
-        while not self._free.is_set():
+        while not (self._free.is_set() and self._process is not None and self._process.alive()):
+            self._free.clear()
             await self._free.wait()
 
     def speak(self, request: dict[str, Any]) -> Utterance:
@@ -222,10 +236,10 @@ class EngineHost:
         if that can be foretold. Until then the engine is not ready.
         """
         process = self._process
-        if self._current is not utterance or process is None:
+        if self._current is not utterance or process is None or process.ended.done():
             return
         process.send("C", utterance.number)
-        process.resume()
+        utterance.drop()
         patience_s = max(self.start_up_s, MIN_STOP_S)
         expected_s = self.seconds_per_character * self._characters - (monotonic() - self._started_at)
         if expected_s > patience_s and not (self._interruptible or utterance.streamed):
@@ -288,7 +302,8 @@ class EngineHost:
             self._forget_overdue()
             self._log.warning("engine ended", reason=why, busy=self._current is not None)
             if self._current is not None:
-                self._current.fail(EngineCrashed(why))
+                unstarted = process.untaken and self._current.sample_rate is None
+                self._current.fail(NotStarted(why) if unstarted else EngineCrashed(why))
                 self._current = None
             await self._restart()
 

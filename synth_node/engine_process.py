@@ -61,9 +61,13 @@ class _Output(asyncio.Protocol):
 
 
 class EngineProcess(asyncio.Protocol):
-    """A running engine process. `ended` is done as soon as it is of no more use; `end` then reaps it."""
+    """A running engine process. `ended` is done as soon as it is of no more use; `end` then reaps it.
+
+    untaken: it died without having read what was sent last.
+    """
 
     def __init__(self, on_frame: Callable[[Frame], None]) -> None:
+        self.untaken = False
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._ready: asyncio.Future[Frame] = loop.create_future()
@@ -167,6 +171,8 @@ class EngineProcess(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The process is gone, or might as well be."""
+        # A socket that is closed with unread bytes in it resets the connection.
+        self.untaken = isinstance(exc, (ConnectionResetError, BrokenPipeError))
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -185,6 +191,18 @@ class EngineProcess(asyncio.Protocol):
         if self._paused and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+    def alive(self) -> bool:
+        """Return whether the process runs; its death is noticed here before its socket tells."""
+        if self.ended.done():
+            return False
+        try:
+            gone = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            gone = True
+        if gone:
+            self.ended.set_result(None)
+        return not gone
 
     def kill(self, why: str) -> None:
         """Kill the process, and its helpers, now; `why` is for people."""

@@ -14,7 +14,7 @@ from antiphon.heartbeat import Voice
 from antiphon.request import SpeechRequest
 from antiphon.subjects import token_from
 from synth_node.audio.pipeline import ENCODED_FORMATS, EncodedAudio, encode_pcm, pass_or_convert
-from synth_node.engine_host import EngineHost
+from synth_node.engine_host import EngineHost, NotStarted, Utterance
 from synth_node.engine_process import EngineUnavailable
 
 __all__ = ["EncodedAudio", "EngineInfo", "EngineUnavailable", "Synthesizer", "model_name"]
@@ -120,20 +120,9 @@ class Synthesizer:
             SpeechError: EngineCrashed, EngineFailed, UnknownVoice, InvalidRequest, UnsupportedFormat,
                 BadAudio, NothingToSpeak or AudioTooLarge.
         """
-        await self._host.ready()
-        self._check(request)
-        utterance = self._host.speak(
-            {
-                "text": request.text,
-                "voice": request.voice,
-                "speed": request.speed,
-                "format": request.format,
-                "sample_rate": request.sample_rate,
-            }
-        )
+        utterance, first = await self._begin(request)
         total_s = 0.0
         try:
-            first = await utterance.next()
             if first is None:
                 raise NothingToSpeak("the engine made no sound of this text", param="text")
             following, rate = utterance.next, utterance.sample_rate
@@ -150,6 +139,27 @@ class Synthesizer:
                     yield piece
         finally:
             self._host.leave(utterance)
+
+    async def _begin(self, request: SpeechRequest) -> tuple[Utterance, bytes | None]:
+        """Return the utterance and its first bytes; it has been left if this raises."""
+        fields = {
+            "text": request.text,
+            "voice": request.voice,
+            "speed": request.speed,
+            "format": request.format,
+            "sample_rate": request.sample_rate,
+        }
+        while True:
+            await self._host.ready()
+            self._check(request)
+            utterance = self._host.speak(fields)
+            try:
+                return utterance, await utterance.next()
+            except NotStarted:
+                continue
+            except BaseException:
+                self._host.leave(utterance)
+                raise
 
     def _check(self, request: SpeechRequest) -> None:
         """Refuse what this engine cannot give, before it starts."""

@@ -62,6 +62,7 @@ class Mp3Encoder:
         self._out_rate = out_rate
         self._n_samples = 0
         self._odd = b""
+        self._head: bytes | None = b""  # the first bytes, until there is a header among them
         self._frames = FrameCounter()
 
     @property
@@ -91,8 +92,11 @@ class Mp3Encoder:
 
     def _framed(self, encoded: bytes) -> bytes:
         """Count the frames; put the Info frame before the first."""
-        if not encoded:
-            return b""
-        first = self._frames.n_frames == 0
         self._frames.feed(encoded)
-        return info_frame(encoded[:4]) + encoded if first else encoded
+        if self._head is None:
+            return encoded
+        self._head += encoded
+        if len(self._head) < 4:
+            return b""
+        encoded, self._head = self._head, None
+        return info_frame(encoded[:4]) + encoded

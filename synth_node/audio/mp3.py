@@ -43,8 +43,8 @@ def legal_bit_rate(bit_rate: int, sample_rate: int) -> int:
 
 
 @cache
-def _headers() -> dict[bytes, tuple[int, int, int]]:
-    """Return for the first three bytes of every Layer III header: frame length, samples, sample rate."""
+def _headers() -> dict[bytes, tuple[int, int]]:
+    """Return for the first three bytes of every Layer III header: frame length, sample rate."""
     table = {}
     for version, rates in _VERSION_BITS.items():
         for protection in (0, 1):
@@ -54,9 +54,13 @@ def _headers() -> dict[bytes, tuple[int, int, int]]:
                     for low in range(4):  # padding and the private bit
                         third = i_bit_rate << 4 | i_rate << 2 | low
                         length = frame_bytes(kbps * 1000, sample_rate, padded=bool(low & 2))
-                        key = bytes((0xFF, second, third))
-                        table[key] = length, samples_per_frame(sample_rate), sample_rate
+                        table[bytes((0xFF, second, third))] = length, sample_rate
     return table
+
+
+@cache
+def _lengths(sample_rate: int) -> dict[bytes, int]:
+    return {key: length for key, (length, rate) in _headers().items() if rate == sample_rate}
 
 
 def is_frame_header(data: bytes) -> bool:
@@ -69,12 +73,12 @@ class FrameCounter:
 
     def __init__(self) -> None:
         self.sample_rate = 0
-        """Of the first frame, in Hz; 0 before it."""
+        """Of the last frame, in Hz; 0 before the first."""
         self.n_frames = 0
         self.last_bytes = 0
         """Length of the last frame that began."""
-        self._skip = 0  # bytes of the next piece that belong to a frame or tag already counted
-        self._rest = b""
+        self._skip = 0  # bytes of the next piece that belong to a frame or tag already passed
+        self._rest = b""  # bytes of the last piece that are not understood yet
         self._gap = 0
 
     def feed(self, data: bytes) -> float:
@@ -85,55 +89,64 @@ class FrameCounter:
         """
         if self._rest:
             data, self._rest = self._rest + data, b""
-        position, size, seconds = self._skip, len(data), 0.0
-        headers = _headers()
-        n_samples, rate, length = 0, self.sample_rate, self.last_bytes
-        while position + 4 <= size:
-            entry = headers.get(data[position : position + 3])
-            if entry is None:
-                position = self._resync(data, position)
-                continue
-            length, n_frame_samples, frame_rate = entry
-            if self.n_frames == 0:
-                if position + min(length, 64) > size:
-                    break  # whether it is an Info frame is not known yet
-                self.sample_rate = rate = frame_rate
-                if _is_info(data, position):
-                    n_frame_samples = 0
-            self.n_frames += 1
-            if frame_rate != rate:
-                seconds += n_frame_samples / frame_rate
-            else:
-                n_samples += n_frame_samples
-            position += length
-        self.last_bytes = length
-        if position < size:
-            self._rest, position = data[position:], size
-        self._skip = position - size
-        return seconds + (n_samples / rate if rate else 0.0)
+        position, seconds = self._skip, 0.0
+        last = len(data) - 4
+        while position <= last:
+            if self.sample_rate:
+                # Nearly all frames are counted in this loop: it is what an utterance costs.
+                length_of, lengths = _lengths(self.sample_rate).get, []
+                while position <= last and (length := length_of(data[position : position + 3])):
+                    position += length
+                    lengths.append(length)
+                if lengths:
+                    self.last_bytes = lengths[-1]
+                self.n_frames += len(lengths)
+                seconds += len(lengths) * samples_per_frame(self.sample_rate) / self.sample_rate
+                if position > last:
+                    break
+            position, known = self._first_of_a_kind(data, position)
+            if not known:
+                break
+        self._rest = data[position:]
+        self._skip = max(0, position - len(data))
+        return seconds
+
+    def _first_of_a_kind(self, data: bytes, position: int) -> tuple[int, bool]:
+        """Pass what is no frame of the stream's own sample rate; return where to go on, and False to wait."""
+        entry = _headers().get(data[position : position + 3])
+        if entry is None:
+            return self._resync(data, position)
+        length, sample_rate = entry
+        if self.n_frames == 0:
+            if position + min(length, 64) > len(data):
+                return position, False  # whether it is an Info frame is not known yet
+            if _is_info(data, position):
+                self.n_frames, self.last_bytes, self.sample_rate = 1, length, sample_rate
+                return position + length, True
+        self.sample_rate = sample_rate
+        return position, True
 
     def finish(self) -> None:
         """Raise ValueError unless there was at least one frame."""
         if self.n_frames == 0:
             raise ValueError("there is no MP3 frame in it")
 
-    def _resync(self, data: bytes, position: int) -> int:
-        """Return where to go on when no frame begins at `position`."""
+    def _resync(self, data: bytes, position: int) -> tuple[int, bool]:
+        """Return where to go on when no frame begins at `position`, and False to wait for more."""
         tag = data[position : position + 10]
         if tag[:3] == b"ID3":
             if len(tag) < 10:
-                self._rest = tag
-                return len(data)
+                return position, False
             size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
-            return position + 10 + size + (10 if tag[5] & 0x10 else 0)
+            return position + 10 + size + (10 if tag[5] & 0x10 else 0), True
         if tag[:3] == b"TAG":
-            return position + _ID3V1_BYTES
+            return position + _ID3V1_BYTES, True
         following = data.find(b"\xff", position + 1)
         following = len(data) if following < 0 else following
         self._gap += following - position
         if self._gap > _MAX_GAP_BYTES:
             raise ValueError(f"no MP3 frame in {self._gap} bytes")
-        return following
+        return following, True
 
 
 def _is_info(data: bytes, position: int) -> bool:
@@ -146,7 +159,7 @@ def _is_info(data: bytes, position: int) -> bool:
 
 
 def info_frame(first_header: bytes) -> bytes:
-    """Return the frame that tells a decoder how many samples to leave out at the start.
+    """Return the frame that tells a decoder how many samples to leave out at the start of a stream.
 
     first_header: the four bytes of the stream's first frame.
 
@@ -154,19 +167,43 @@ def info_frame(first_header: bytes) -> bytes:
     FFmpeg (and what is built on it, browsers too) plays the Info frame itself as silence: its samples are
     added to the delay. Source: the "LAME tag" specification; libavformat/mp3dec.c.
     """
+    _, sample_rate = _headers()[first_header[:3]]
+    return _info_frame(first_header, b"", ENCODER_DELAY + samples_per_frame(sample_rate))
+
+
+def with_length(mp3: bytes, n_samples: int | None = None) -> bytes:
+    """Return a complete stream that `info_frame` began with its length filled in; other bytes unchanged.
+
+    Its duration is then known without decoding it, and it can be searched. n_samples: the length at the
+    stream's own sample rate, if known; what the encoder added behind it is then left out too.
+    """
+    if not is_frame_header(mp3):
+        return mp3
+    length, sample_rate = _headers()[mp3[:3]]
+    if mp3[:length] != info_frame(mp3[:4]):
+        return mp3
+    counter = FrameCounter()
+    counter.feed(mp3[length:])
+    end = 0
+    if n_samples is not None:
+        end = counter.n_frames * samples_per_frame(sample_rate) - ENCODER_DELAY - n_samples
+    lengths = b"".join(n.to_bytes(4, "big") for n in (counter.n_frames, len(mp3)))
+    return _info_frame(mp3[:4], lengths, ENCODER_DELAY, max(0, min(end, 4095))) + mp3[length:]
+
+
+def _info_frame(first_header: bytes, lengths: bytes, start: int, end: int = 0) -> bytes:
+    """lengths: the counts of frames and bytes, or nothing. start, end: samples to leave out there."""
     header = bytes((first_header[0], first_header[1] | 1, first_header[2] & ~2, first_header[3]))
-    length, n_samples, _ = _headers()[header[:3]]
     mpeg1 = header[1] >> 3 & 3 == 0b11
-    side_info = bytes(17 if mpeg1 else 9)
-    delay = ENCODER_DELAY + n_samples
+    side_info = bytes(17 if mpeg1 else 9)  # mono
     kbps = (_MPEG1_KBPS if mpeg1 else _MPEG2_KBPS)[(header[2] >> 4) - 1]
     tag = b"".join(
         (
-            b"Info" + bytes(4),  # no frame count, no byte count, no table of contents, no quality
+            b"Info" + bytes((0, 0, 0, 3 if lengths else 0)) + lengths,
             b"LAME3.100",
             b"\x01" + bytes(10),  # constant bit rate; nothing on lowpass, peak, gain and flags
-            bytes((min(kbps, 255), delay >> 4, (delay & 15) << 4, 0)),  # 12 bits delay, 12 bits padding
+            bytes((min(kbps, 255),)) + (start << 12 | end).to_bytes(3, "big"),
             bytes(12),
         )
     )
-    return (header + side_info + tag).ljust(length, b"\0")
+    return (header + side_info + tag).ljust(_headers()[header[:3]][0], b"\0")
