@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import socket
 import struct
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from math import ceil
@@ -133,8 +133,13 @@ def request_id(request: web.Request) -> str:
     known = request.get(_REQUEST_ID)
     if known is None:
         given = request.headers.get(REQUEST_ID_HEADER, "")
-        known = request[_REQUEST_ID] = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        known = request[_REQUEST_ID] = given if _SANE_ID.fullmatch(given) else new_request_id()
     return known
+
+
+def new_request_id() -> str:
+    """Return 32 hexadecimal digits: unique, not secret."""
+    return f"{random.getrandbits(128):032x}"
 
 
 async def sign_reply(request: web.Request, response: web.StreamResponse) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import socket
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -24,6 +23,7 @@ from gateway.http_errors import (
     error_body,
     has_begun,
     http_error_response,
+    new_request_id,
     retry_headers,
 )
 
@@ -201,7 +201,7 @@ class Protocol(web.RequestHandler):
         else:
             _log.error("unexpected error outside of the routes", exc_info=exc)
             response = http_error_response(500, "unexpected error; the log of the gateway has it")
-        response.headers.update({REQUEST_ID_HEADER: uuid.uuid4().hex, "Server": SERVER})
+        response.headers.update({REQUEST_ID_HEADER: new_request_id(), "Server": SERVER})
         response.force_close()
         return response
 
@@ -227,7 +227,7 @@ def _refusal() -> bytes:
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         "Connection": "close",
-        REQUEST_ID_HEADER: uuid.uuid4().hex,
+        REQUEST_ID_HEADER: new_request_id(),
         **retry_headers(503, retryable=True),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import ClientSession
 
+from antiphon.client import TtsClient, connect
+from antiphon.subjects import Subjects
+from antiphon.ticket import Limits
 from gateway.app import make_app
 from gateway.config import GatewaySettings
 from gateway.link import Link
 from gateway.server import HttpServer, listening
+
+if TYPE_CHECKING:
+    from tests.conftest import NatsServer
+
+SCRIPTED = f"{Path(__file__).parent / 'scripted.py'}:Scripted"
 
 
 @dataclass(frozen=True)
@@ -89,3 +102,61 @@ def gateway_at() -> GatewayFactory:
             yield Gateway(server, link, session)
 
     return start
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that stay for a whole module: a two-slot tone, and one slot of the scripted engine."""
+
+    nats_url: str
+    subjects: Subjects
+
+
+@pytest.fixture(scope="module")
+def group(nats_server: NatsServer) -> Iterator[Group]:
+    """Real nodes of the models `tone` and `scripted`, on subjects of their own."""
+    root = f"t{uuid.uuid4().hex}"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SYNTH_", "GATEWAY_", "NATS_"))}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "synth_node"],
+            env={**clean, "NATS_URL": nats_server.url, "TTS_ROOT": root, **settings},
+            stderr=subprocess.DEVNULL,
+        )
+        for settings in (
+            {"SYNTH_ENGINE": "tone", "SYNTH_SLOTS": "2"},
+            {"SYNTH_ENGINE": SCRIPTED, "SYNTH_MODEL": "scripted"},
+        )
+    ]
+    yield Group(nats_server.url, Subjects(root))
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(20)
+
+
+@pytest.fixture
+def speaking(group: Group, gateway_at: GatewayFactory) -> GatewayFactory:
+    """Start a gateway that speaks through the nodes of `group`."""
+
+    @asynccontextmanager
+    async def start(**settings: Any) -> AsyncIterator[Gateway]:
+        bounds = {k: settings[k] for k in ("max_waiting", "max_waiting_bytes") if k in settings}
+        async with (
+            connect(group.nats_url, subjects=group.subjects, limits=Limits(**bounds)) as client,
+            gateway_at(model="tone", **settings) as gateway,
+        ):
+            client.default_model = "tone"
+            gateway.link.set(client)
+            await has_idle(client, "tone")
+            await has_idle(client, "scripted")
+            yield gateway
+
+    return start
+
+
+async def has_idle(client: TtsClient, model: str) -> None:
+    """Wait until a slot of the model is free."""
+    async with asyncio.timeout(20):
+        while not (await client.status()).models.get(model, {}).get("status"):
+            pass

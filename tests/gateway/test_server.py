@@ -6,8 +6,10 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
-from gateway.server import CannotListen
+from gateway.config import GatewaySettings
+from gateway.server import CannotListen, listening
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import GatewayFactory
@@ -228,3 +230,24 @@ async def test_drain_closes_idle_connections_and_stops_listening(gateway_at: Gat
         writer.close()
         with pytest.raises(OSError, match=r"refused|Connect"):
             await gateway.connect()
+
+
+async def test_a_client_that_never_reads_is_cut_off() -> None:
+    answered = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.Response:
+        answered.set()
+        return web.Response(body=bytes(32 * 1024 * 1024))
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    settings = GatewaySettings(port=0, send_timeout_s=0.2, grace_s=30)
+    loop = asyncio.get_running_loop()
+    async with listening(app, settings) as server:
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            await answered.wait()
+            begin = loop.time()
+            await server.drain()  # waits for the connection to be closed
+            assert loop.time() - begin < 15
