@@ -66,7 +66,7 @@ async def run(settings: GatewaySettings) -> None:
     async with listening(make_app(link, settings), settings) as http:
         _log.info("listening", url=http.url)
         async with asyncio.TaskGroup() as tasks:
-            speaking = tasks.create_task(_speak(link, settings), name="speak")
+            speaking = tasks.create_task(keep_connected(link, settings), name="speak")
             await stop.wait()
             _log.info("draining", grace_s=settings.grace_s)
             await http.drain()
@@ -74,7 +74,7 @@ async def run(settings: GatewaySettings) -> None:
     _log.info("stopped")
 
 
-async def _speak(link: Link, settings: GatewaySettings) -> None:
+async def keep_connected(link: Link, settings: GatewaySettings) -> None:
     """Keep `link` connected. Raises NotConnected when that cannot be, or can be no longer."""
     try:
         async with connect(

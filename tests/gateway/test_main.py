@@ -16,6 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession
 
+from antiphon.client import TtsClient
+from antiphon.errors import NotConnected
+from gateway.__main__ import keep_connected
+from gateway.config import GatewaySettings
+from gateway.link import Link
+
 if TYPE_CHECKING:
     from tests.gateway.conftest import Group
 
@@ -229,3 +235,30 @@ async def test_a_client_s_text_is_never_logged(serving: StartGateway) -> None:
         _, log = await gateway.ended()
         assert "sesame" not in log
         assert "engine_failed" in log
+
+
+class NotedLink(Link):
+    """A link that tells when it is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_set = asyncio.Event()
+
+    def set(self, client: TtsClient | None) -> None:
+        super().set(client)
+        self.was_set.set()
+
+
+async def test_a_connection_that_is_closed_for_good_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, group: Group
+) -> None:
+    monkeypatch.setenv("NATS_URL", group.nats_url)
+    link = NotedLink()
+    keeping = asyncio.create_task(keep_connected(link, GatewaySettings()))
+    async with asyncio.timeout(GUARD_S):
+        await link.was_set.wait()
+        await link.client.connection.nc.close()
+        with pytest.raises(NotConnected, match="closed for good"):
+            await keeping
+    with pytest.raises(NotConnected):
+        _ = link.client
