@@ -21,9 +21,13 @@ def banner(plan: Plan, server: NatsServer | None, model: str) -> str:
     server: the NATS server that was brought along, None for one that ran before. model: one that lives.
     """
     nats_url = server.url() if server else plan.nats_url
-    default = nats_url == f"nats://127.0.0.1:{nats_server.DEFAULT_PORT}"
-    # The token is shown once, where it is needed: in the line that adds a node.
-    option = "" if default else f" --nats {redacted(nats_url)}"
+    if nats_url == f"nats://127.0.0.1:{nats_server.DEFAULT_PORT}":
+        say_option = req_option = where = ""
+    elif redacted(nats_url) == nats_url:
+        say_option, req_option, where = f" --nats {nats_url}", f" -s {nats_url}", ""
+    else:
+        # Credentials are shown once at most, where they are needed: in the line that adds a node.
+        say_option, req_option, where = " --nats URL", " -s URL", " (URL: with its credentials)"
     nodes = f"{plan.nodes} node{'s' * (plan.nodes != 1)} x {plan.slots} slot{'s' * (plan.slots != 1)}"
     lines = [
         _RULE,
@@ -36,9 +40,9 @@ def banner(plan: Plan, server: NatsServer | None, model: str) -> str:
         "Hear it:",
         f"  curl -s -X POST {plan.gateway_url}/tts -H 'Content-Type: application/json' \\",
         '       -d \'{"text":"hello"}\' -o hello.mp3',
-        "The same over NATS:",
-        f'  antiphon say "hello" -o hello.mp3{option}',
-        f'  nats req tts.synth.{model} "hello" --raw > hello.mp3',
+        f"The same over NATS{where}:",
+        f'  antiphon say "hello" -o hello.mp3{say_option}',
+        f'  nats req tts.synth.{model} "hello" --raw{req_option} > hello.mp3',
         "Add a node:",
         f"  antiphon node --nats {_for_a_node(server) if server else redacted(nats_url)}",
         "",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from antiphon.cli import log_lines, nats_server, reach
 from antiphon.cli.banner import banner
@@ -105,7 +106,9 @@ def command(
     antiphon up --nats-host 0.0.0.0 --nats-port 4222 open to nodes on other machines
     """
     if nats_url and (nats_host or nats_port is not None):
-        raise click.UsageError("--nats uses a server that runs; --nats-host and --nats-port start one.")
+        if click.get_current_context().get_parameter_source("nats_url") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--nats uses a server that runs; --nats-host and --nats-port start one.")
+        nats_url = ""  # NATS_URL is in the environment, but a server of our own was asked for
     nats_server.check_port(host, port, "The gateway")
     if nats_url:
         reach.check(nats_url)

@@ -29,9 +29,7 @@ def _note(letter: str, base: float, seconds: float) -> bytes:
     frequency = base * 2 ** (ord(letter) % 24 / 12)
     volume = 0.0 if letter.isspace() else 0.3 * 32767
     step = 2 * math.pi * frequency / SAMPLE_RATE
-    samples = (
-        int(volume * math.sin(math.pi * i / n_samples) * math.sin(step * i)) for i in range(n_samples)
-    )
+    samples = (int(volume * math.sin(math.pi * i / n_samples) * math.sin(step * i)) for i in range(n_samples))
     return struct.pack(f"<{n_samples}h", *samples)
 
 

@@ -141,6 +141,18 @@ def test_it_uses_a_server_that_runs(up: Up, start_up: StartUp) -> None:
     assert other.end() == 0
 
 
+def test_a_server_of_its_own_and_another_one_exclude_each_other(up: Up, antiphon: Antiphon) -> None:
+    done = antiphon("up", "--port", "0", "--nats", up.nats, "--nats-port", "0")
+    assert done.returncode == 2
+    assert b"--nats uses a server that runs; --nats-host and --nats-port start one." in done.stderr
+
+
+def test_asking_for_a_server_of_its_own_beats_the_environment(up: Up, start_up: StartUp) -> None:
+    other = start_up("--engine", "tone", "--nodes", "1", *ANY_PORTS, environment={"NATS_URL": up.nats})
+    assert other.ready().nats != up.nats
+    assert other.end() == 0
+
+
 def test_kill_9_leaves_nothing(start_up: StartUp) -> None:
     up = start_up("--engine", "tone", *ANY_PORTS).ready()
     assert len(up.programs("-m synth_node")) == 2
