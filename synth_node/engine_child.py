@@ -229,11 +229,11 @@ def main(options: dict[str, Any]) -> None:
     os.nice(NICENESS)
     # The modules of the user stand where those of this package would shadow them.
     sys.path[0] = os.getcwd()
-    user = load_beside("engines/user.py")
+    finder, user = load_beside("engines/find.py"), load_beside("engines/user.py")
     try:
-        engine = user.load(options["spec"])
+        engine = user.adapt(finder.find(options["spec"]), options["spec"])
         engine.check_voice(options.get("voice"))
-    except user.CannotLoad as exc:
+    except (finder.NotFound, user.CannotUse) as exc:
         sock.sendall(frame("X", 0, str(exc).encode(errors="replace")))
         return
     sock.sendall(json_frame("R", 0, engine.describe()))

@@ -6,15 +6,15 @@ import asyncio
 import json
 import os
 import sys
-from collections import deque
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
 import structlog
 
-from antiphon.errors import EngineCrashed, EngineFailed, SpeechError
+from antiphon.errors import EngineCrashed
 from synth_node.engine_process import EngineProcess, EngineUnavailable, Frame
+from synth_node.utterance import NotStarted, Utterance
 
 log = structlog.get_logger()
 
@@ -25,122 +25,6 @@ MIN_STOP_S: Final = 0.1
 """What an engine gets at least to stop after a cancel, before it is killed."""
 QUIT_S: Final = 1.0
 """What an engine gets to close itself."""
-MAX_BUFFERED_BYTES: Final = 1024 * 1024
-"""Of one utterance's raw audio that wait here; past it the engine blocks on its socket."""
-MAX_PIECE_BYTES: Final = 256 * 1024
-_BEGIN, _AUDIO, _ERROR, _END = (ord(kind) for kind in "BAEZ")
-
-
-class NotStarted(Exception):
-    """The engine died before it took the utterance: nothing happened, and another try is free."""
-
-
-class Utterance:
-    """One utterance on its way out of the engine.
-
-    sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first audio.
-    """
-
-    def __init__(self, process: EngineProcess, number: int, *, idle_s: float) -> None:
-        self.number = number
-        self.sample_rate: int | None = None
-        self.streamed = False
-        self._process = process
-        self._idle_s = idle_s
-        self._pieces: deque[bytes] = deque()
-        self._n_buffered = 0
-        self._ended = False
-        self._unheard = False
-        self._failure: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    async def next(self) -> bytes | None:
-        """Return what audio is there, waiting for the first of it; None at the end.
-
-        Raises:
-            SpeechError: what the engine reported, or EngineCrashed.
-            NotStarted: speak it once more.
-        """
-        while not self._pieces:
-            if self._failure is not None:
-                raise self._failure
-            if self._ended:
-                return None
-            await self._wait()
-        piece = self._pieces.popleft()
-        if self._pieces and len(piece) < MAX_PIECE_BYTES:
-            parts, size = [piece], len(piece)
-            while self._pieces and size + len(self._pieces[0]) <= MAX_PIECE_BYTES:
-                parts.append(self._pieces.popleft())
-                size += len(parts[-1])
-            piece = b"".join(parts)
-        self._n_buffered -= len(piece)
-        if not self._ended and self._n_buffered <= MAX_BUFFERED_BYTES // 2:
-            self._process.resume()
-        return piece
-
-    async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        hung = f"the engine was silent for {self._idle_s:g} s"
-        bound = loop.call_later(self._idle_s, self._process.kill, hung)
-        try:
-            await self._waiter
-        finally:
-            bound.cancel()
-            self._waiter = None
-
-    def take(self, frame: Frame) -> bool:
-        """Take a frame of this utterance; return whether it was the last. Raises ValueError for nonsense."""
-        kind, _, payload = frame
-        if kind == _AUDIO:
-            if self.sample_rate is None:
-                raise ValueError("audio before its beginning")
-            if not self._unheard:
-                self._pieces.append(payload)
-                self._n_buffered += len(payload)
-                if self._n_buffered > MAX_BUFFERED_BYTES:
-                    self._process.pause()
-        elif kind == _BEGIN:
-            self.sample_rate, self.streamed = int.from_bytes(payload[:4], "big"), payload[4:] == b"\x01"
-        elif kind == _END:
-            self._ended = True
-        elif kind == _ERROR:
-            self._failure = _speech_error(json.loads(payload))
-            self._ended = True
-        else:
-            raise ValueError(f"a frame of kind {kind}")
-        self._wake()
-        return self._ended
-
-    def drop(self) -> None:
-        """Keep none of its audio from now on."""
-        self._unheard = True
-        self._pieces.clear()
-        self._process.resume()
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it is complete."""
-        return self._ended and self._failure is None
-
-    def fail(self, failure: Exception) -> None:
-        """End it with `failure`, behind the audio that is there."""
-        self._failure = self._failure or failure
-        self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-
-def _speech_error(value: dict[str, Any]) -> SpeechError:
-    code, param = value["code"], value.get("param")
-    text = str(value["text"]).encode(errors="replace").decode()
-    if code not in SpeechError.codes():
-        return EngineFailed(text)
-    return SpeechError.from_code(code, text, param=param if isinstance(param, str) else None)
 
 
 class EngineHost:

@@ -14,8 +14,9 @@ from antiphon.heartbeat import Voice
 from antiphon.request import SpeechRequest
 from antiphon.subjects import token_from
 from synth_node.audio.pipeline import ENCODED_FORMATS, EncodedAudio, encode_pcm, pass_or_convert
-from synth_node.engine_host import EngineHost, NotStarted, Utterance
+from synth_node.engine_host import EngineHost
 from synth_node.engine_process import EngineUnavailable
+from synth_node.utterance import NotStarted, Utterance
 
 __all__ = ["EncodedAudio", "EngineInfo", "EngineUnavailable", "Synthesizer", "model_name"]
 

@@ -6,6 +6,7 @@ The library is not thread-safe and is licensed under GPL-3.0-or-later: it lives 
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,10 +53,12 @@ class Engine:
 
     def __init__(self) -> None:
         self._library = _bind(ctypes.CDLL(espeakng_loader.get_library_path()))
-        data_path = espeakng_loader.get_data_path().encode()
-        rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data_path, _INITIALIZE_DONT_EXIT)
+        self._data_path = Path(espeakng_loader.get_data_path())
+        rate = self._library.espeak_Initialize(
+            _AUDIO_OUTPUT_SYNCHRONOUS, 0, str(self._data_path).encode(), _INITIALIZE_DONT_EXIT
+        )
         if rate <= 0:
-            raise RuntimeError(f"espeak-ng cannot be initialized with the data in {data_path.decode()}")
+            raise RuntimeError(f"espeak-ng cannot be initialized with the data in {self._data_path}")
         self.sample_rate = int(rate)
         self._identifiers: dict[str, str] = {}  # lower-case identifier, tag or name -> identifier
         self.voices = self._read_voices()
@@ -63,6 +66,7 @@ class Engine:
         self._variants = {voice.identifier.decode().partition("!v/")[2].lower() for voice in variants}
         self._emit: Any = None
         self._raised: BaseException | None = None
+        self._silence: bytes | None = b""  # held back until a sound comes: of "." there is nothing else
         self._callback = _SynthCallback(self._on_samples)  # referenced as long as the library may call it
         self._library.espeak_SetSynthCallback(self._callback)
 
@@ -81,7 +85,7 @@ class Engine:
         _check("SetParameter", self._library.espeak_SetParameter(_RATE, words, 0))
         # It would stop at a NUL; a lone surrogate is no character.
         text = request.text.replace("\0", " ").encode("utf-8", "ignore")
-        self._emit, self._raised = emit, None
+        self._emit, self._raised, self._silence = emit, None, b""
         try:
             result = self._library.espeak_Synth(
                 text, len(text) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
@@ -100,7 +104,12 @@ class Engine:
         """Return 1 to stop; an exception cannot pass through the library, so it is kept."""
         try:
             if samples and n_samples > 0:
-                self._emit(ctypes.string_at(samples, 2 * n_samples))
+                pcm = ctypes.string_at(samples, 2 * n_samples)
+                if self._silence is not None:
+                    pcm = self._silence + pcm
+                    self._silence = pcm if pcm.count(0) == len(pcm) else None
+                if self._silence is None:
+                    self._emit(pcm)
         except BaseException as exc:
             self._raised = exc
             return 1
@@ -119,11 +128,13 @@ class Engine:
         listed = []
         for voice in self._list(None):
             identifier = voice.identifier.decode()
-            tags = list(_tags(voice.languages))
+            tags = _tags(voice.languages)
+            if not _has_dictionary(self._data_path, identifier, tags[0][1]):
+                continue  # it would say nothing
             for priority, tag in tags:
                 if tag.lower() not in ranked or priority < ranked[tag.lower()][0]:
                     ranked[tag.lower()] = priority, identifier
-            listed.append((identifier, voice.name.decode().strip(), tags[0][1] if tags else ""))
+            listed.append((identifier, voice.name.decode().strip(), tags[0][1]))
         self._identifiers = {name.lower(): identifier for identifier, name, _ in listed}
         self._identifiers.update({tag: identifier for tag, (_, identifier) in ranked.items()})
         self._identifiers.update({identifier.lower(): identifier for identifier, _, _ in listed})
@@ -172,3 +183,12 @@ def _tags(address: int) -> list[tuple[int, str]]:
         tags.append((priority, tag.decode()))
         address += len(tag) + 2
     return tags
+
+
+def _has_dictionary(data_path: Path, identifier: str, tag: str) -> bool:
+    """Return whether a voice's dictionary is there: that of its language, or the one its file names."""
+    if (data_path / f"{tag.partition('-')[0]}_dict").exists():
+        return True
+    lines = (data_path / "lang" / identifier).read_text(errors="replace").splitlines()
+    named = [line.split()[1] for line in lines if line.startswith("dictionary ")]
+    return any((data_path / f"{name}_dict").exists() for name in named)

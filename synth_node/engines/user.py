@@ -1,24 +1,20 @@
-"""Loads an engine named `module:attribute` or `path.py:attribute` and gives every form of it one face.
+"""Gives every form of engine that a user may write one face.
 
 Runs in the engine's process and environment: standard library only, Python 3.8 or newer.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Iterator
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
 OPTIONS = ("voice", "speed", "format", "sample_rate")
 
 
-class CannotLoad(Exception):
-    """The engine cannot be started; a sentence that says why."""
+class CannotUse(Exception):
+    """It is no engine; a sentence that says why."""
 
 
 class Refused(Exception):
@@ -34,17 +30,8 @@ class WrongType(TypeError):
     """The engine gave something that is no audio."""
 
 
-def load(spec: str) -> Engine:
-    """Import what `spec` names. Raises CannotLoad."""
-    module_name, colon, attribute = spec.rpartition(":")
-    if not (colon and module_name and attribute):
-        raise CannotLoad(f"engine {spec!r} is neither module:attribute nor path.py:attribute")
-    target: Any = _import(module_name)
-    for part in attribute.split("."):
-        try:
-            target = getattr(target, part)
-        except AttributeError:
-            raise CannotLoad(f"{module_name} has no {attribute!r}") from None
+def adapt(target: Any, spec: str) -> Engine:
+    """Give what `spec` named the one face. Raises CannotUse."""
     try:
         if inspect.isclass(target):
             target = target()
@@ -54,43 +41,12 @@ def load(spec: str) -> Engine:
             return ClassEngine(target)
         if callable(target):
             return FunctionEngine(target)
-    except CannotLoad:
+    except CannotUse:
         raise
     except Exception as exc:
-        raise CannotLoad(f"{spec} cannot be set up: {_describe(exc)}") from exc
-    raise CannotLoad(f"{spec} is no engine: a {type(target).__name__} can neither be called nor synthesize")
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        if not name.endswith(".py"):
-            return importlib.import_module(name)
-        if not os.path.isfile(name):
-            raise CannotLoad(f"there is no file {name}")
-        path = os.path.abspath(name)
-        sys.path.insert(1, os.path.dirname(path))  # what lies beside the file can be imported by it
-        stem = os.path.basename(path)[:-3]
-        spec = importlib.util.spec_from_file_location(stem, path)
-        if spec is None or spec.loader is None:
-            raise CannotLoad(f"{name} cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules.setdefault(stem, module)  # pickle and dataclasses look a module up by its name
-        spec.loader.exec_module(module)
-        return module
-    except CannotLoad:
-        raise
-    except ModuleNotFoundError as exc:
-        if exc.name is not None and (name == exc.name or name.startswith(exc.name + ".")):
-            raise CannotLoad(f"there is no module {name!r} (looked beside {os.getcwd()})") from exc
-        raise CannotLoad(f"{name} needs the module {exc.name!r}, which is not installed") from exc
-    except SyntaxError as exc:
-        raise CannotLoad(f"{name} has a syntax error in line {exc.lineno}: {exc.msg}") from exc
-    except (Exception, SystemExit) as exc:
-        raise CannotLoad(f"{name} cannot be imported: {_describe(exc)}") from exc
-
-
-def _describe(exc: BaseException) -> str:
-    return f"{type(exc).__name__}: {exc}".splitlines()[0][:500]
+        reason = f"{type(exc).__name__}: {exc}".splitlines()[0][:500]
+        raise CannotUse(f"{spec} cannot be set up: {reason}") from exc
+    raise CannotUse(f"{spec} is no engine: a {type(target).__name__} can neither be called nor synthesize")
 
 
 class Engine:
@@ -108,7 +64,7 @@ class Engine:
         if self.sample_rate is not None and not (
             isinstance(self.sample_rate, int) and 1000 <= self.sample_rate <= 384_000
         ):
-            raise CannotLoad(f"{self.name}: sample_rate is {self.sample_rate!r}, it must be a number of Hz")
+            raise CannotUse(f"{self.name}: sample_rate is {self.sample_rate!r}, it must be a number of Hz")
         self.voices = [_voice(voice) for voice in getattr(target, "voices", None) or ()]
         self.interruptible: bool | None = None
 
@@ -122,9 +78,9 @@ class Engine:
         }
 
     def check_voice(self, voice: str | None) -> None:
-        """Raise CannotLoad if the default voice does not exist."""
+        """Raise CannotUse if the default voice does not exist."""
         if voice is not None and not self.has_voice(voice):
-            raise CannotLoad(f"{self.name} has no voice {voice!r}, which is to be the default")
+            raise CannotUse(f"{self.name} has no voice {voice!r}, which is to be the default")
 
     def has_voice(self, voice: str) -> bool:
         """Return whether the engine takes `voice`; one that lists none takes any."""
@@ -280,7 +236,7 @@ def _declared(function: Any) -> tuple[list[str], list[str]]:
         return [], []
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
-        raise CannotLoad(
+        raise CannotUse(
             f"{getattr(function, '__name__', function)} does not take the text as its first parameter"
         )
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
@@ -292,7 +248,7 @@ def _declared(function: Any) -> tuple[list[str], list[str]]:
     ]
     unknown = [p.name for p in by_name if p.name not in OPTIONS and p.default is inspect.Parameter.empty]
     if unknown:
-        raise CannotLoad(
+        raise CannotUse(
             f"{getattr(function, '__name__', function)} needs {', '.join(unknown)}; "
             f"it can be given {', '.join(OPTIONS)}"
         )

@@ -32,8 +32,8 @@ from antiphon.errors import (
 )
 from antiphon.request import SpeechRequest
 from synth_node.audio.encode import Mp3Encoder
-from synth_node.engine_host import MAX_BUFFERED_BYTES
 from synth_node.synthesizer import EngineUnavailable, Synthesizer, model_name
+from synth_node.utterance import MAX_BUFFERED_BYTES
 
 ENGINES = Path(__file__).parent.parent / "engines"
 FORMS = f"{ENGINES / 'forms.py'}:"
