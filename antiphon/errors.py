@@ -13,6 +13,8 @@ class SpeechError(Exception):
     """
 
     code: ClassVar[str] = "internal"
+    number: ClassVar[int] = 500
+    """For the header Nats-Service-Error-Code, which must be a number; the meanings are HTTP's."""
     retryable: ClassVar[bool] = False
     _by_code: ClassVar[dict[str, type[SpeechError]]] = {}
 
@@ -46,36 +48,42 @@ class InvalidRequest(SpeechError):
     """The request is no request: malformed bytes, or a field with a value that is not allowed."""
 
     code = "invalid_request"
+    number = 400
 
 
 class UnknownVoice(SpeechError):
     """The model has no such voice."""
 
     code = "unknown_voice"
+    number = 400
 
 
 class UnsupportedFormat(SpeechError):
     """This version, or this engine, cannot make the asked audio format."""
 
     code = "unsupported_format"
+    number = 400
 
 
 class TextTooLong(SpeechError):
     """The text has more characters than the limit."""
 
     code = "text_too_long"
+    number = 413
 
 
 class NothingToSpeak(SpeechError):
     """The text is empty, or the engine made no sound of it."""
 
     code = "nothing_to_speak"
+    number = 400
 
 
 class AudioTooLarge(SpeechError):
     """The audio passes a limit; for a plain reply, ask for the stream instead."""
 
     code = "audio_too_large"
+    number = 413
 
 
 # The group cannot take the request now: a later try can succeed.
@@ -85,6 +93,7 @@ class AllSlotsBusy(SpeechError):
     """No slot became free within the caller's wait."""
 
     code = "all_slots_busy"
+    number = 503
     retryable = True
 
 
@@ -92,6 +101,7 @@ class QueueFull(SpeechError):
     """The caller's own queue has no room for one more request."""
 
     code = "queue_full"
+    number = 503
     retryable = True
 
 
@@ -99,6 +109,7 @@ class NoNodes(SpeechError):
     """No node of that model is alive."""
 
     code = "no_nodes"
+    number = 503
     retryable = True
 
 
@@ -106,6 +117,7 @@ class Draining(SpeechError):
     """The node is leaving and takes nothing new."""
 
     code = "draining"
+    number = 503
     retryable = True
 
 
@@ -113,6 +125,7 @@ class NotConnected(SpeechError):
     """There is no connection to NATS."""
 
     code = "not_connected"
+    number = 503
     retryable = True
 
 
@@ -129,6 +142,7 @@ class EngineCrashed(SpeechError):
     """The engine's process died, hung past its bound, or wrote nonsense; another slot may do better."""
 
     code = "engine_crashed"
+    number = 503
     retryable = True
 
 
@@ -142,6 +156,7 @@ class RunLost(SpeechError):
     """The node in charge died, froze or lost its connection; or a part of the stream is missing."""
 
     code = "run_lost"
+    number = 503
     retryable = True
 
 
@@ -155,12 +170,14 @@ class DeadlineExceeded(SpeechError):
     """The caller's budget ended before the audio was complete."""
 
     code = "deadline_exceeded"
+    number = 504
 
 
 class Cancelled(SpeechError):
     """The caller cancelled the run."""
 
     code = "cancelled"
+    number = 499
 
 
 class MalformedMessage(Exception):

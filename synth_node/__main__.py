@@ -1,0 +1,92 @@
+"""python -m synth_node: one node of the group, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Final
+
+import structlog
+import uvloop
+
+from antiphon.background import background
+from antiphon.connection import Connection, connected
+from antiphon.errors import NotConnected
+from antiphon.inbox import inboxes
+from antiphon.logs import configure_logging
+from antiphon.settings import SettingsError, load
+from synth_node.config import SynthSettings
+from synth_node.node import SynthNode
+from synth_node.synthesizer import EngineUnavailable
+
+BAD_SETTING: Final = 2
+FAILED: Final = 1
+_log: Final = structlog.get_logger("synth_node")
+
+
+def main() -> int:
+    """Run the node; return the exit status: 0 drained, 1 lost NATS, 2 a bad setting or engine."""
+    status = 0
+    try:
+        settings = load(SynthSettings)
+        configure_logging(settings.log_level, settings.log_format)
+        uvloop.run(run(settings))
+    except* (SettingsError, EngineUnavailable) as group:
+        status = _say(group, BAD_SETTING)
+    except* NotConnected as group:
+        status = _say(group, FAILED)
+    return status
+
+
+def _say(group: BaseExceptionGroup[Exception], status: int) -> int:
+    """Print the first failure as one sentence."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    sys.stderr.write(f"{first}\n")
+    return status
+
+
+async def run(settings: SynthSettings) -> None:
+    """Join the group and serve until the first SIGTERM or SIGINT; a second one ends the process at once.
+
+    Raises:
+        EngineUnavailable: the engine cannot be started at all.
+        NotConnected: NATS refused the credentials, or the connection is closed for good.
+    """
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    async with (
+        connected(
+            settings.nats_urls,
+            name=f"synth_node {settings.node or ''}".strip(),
+            ca_file=settings.nats_ca_file,
+            inbox_prefix=settings.nats_inbox_prefix,
+        ) as connection,
+        inboxes(connection) as boxes,
+        background() as spawn,
+    ):
+        spawn(_watch(connection), "watch the connection")
+        await SynthNode(connection, boxes, spawn, settings).run(stop)
+    _log.info("left")
+
+
+async def _watch(connection: Connection) -> None:
+    await connection.closed.wait()
+    raise NotConnected("the NATS connection is closed for good")
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(128 + signal.SIGTERM)
+        stop.set()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, on_signal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Settings of a synth node, read once from the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from antiphon.settings import ProcessSettings
+from antiphon.subjects import check_token
+
+PREFIX: Final = "SYNTH_"
+MIB: Final = 1024 * 1024
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SynthSettings(ProcessSettings):
+    """Settings of one synth node; each field is the variable SYNTH_<FIELD> unless it names another."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+    engine: str = "espeak"
+    """espeak, tone, module:attribute or path.py:attribute."""
+    model: str | None = None
+    """Subject token of the model; derived from the engine's name unless given."""
+    slots: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Utterances made at the same time, each by an engine process of its own."""
+    node: str | None = None
+    """Name shown to people; host name and process number unless given."""
+    python: str | None = None
+    """Interpreter of the engine's own environment; the node's own unless given."""
+    voice: str | None = None
+    """Voice for requests that name none; the engine's own default unless given."""
+    bit_rate: Annotated[int, Field(ge=8000, le=320_000)] = 64_000
+    """Bit rate of mp3, in bit/s."""
+    grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
+    """Time that running utterances get to finish after SIGTERM, in seconds."""
+    start_s: Seconds = 120.0
+    """Time that the engine gets to start (to load its model), in seconds."""
+    hang_s: Seconds = 60.0
+    """Silence of a working engine after which it is held to hang and is killed, in seconds."""
+    budget_s: Seconds = 60.0
+    """Time for a request that brings no budget of its own, in seconds."""
+    max_audio_s: Seconds = 3 * 3600.0
+    """Longest audio of one utterance, in seconds."""
+    max_text_characters: Annotated[int, Field(ge=1)] = 200_000
+    """Longest text of one utterance, in characters."""
+    buffer_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
+    """Encoded audio kept for one slow caller while its slot is free already, in bytes."""
+    heartbeat_s: Seconds = 1.0
+    """Time between heartbeats, in seconds; a node that misses three is gone."""
+    rearm_s: Seconds = 20.0
+    """Time after which an idle slot joins the queue group anew, should the server have forgotten it."""
+    state_file: str | None = None
+    """File for the node's state at each heartbeat, which `python -m synth_node.health` reads."""
+
+    @field_validator("model")
+    @classmethod
+    def _is_model_token(cls, value: str | None) -> str | None:
+        return value if value is None else check_token(value)

@@ -1,0 +1,232 @@
+"""How the audio of one run gets to its caller: as a stream with flow control, or as one plain reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from nats.aio.client import Client
+
+from antiphon.background import Spawn
+from antiphon.errors import AudioTooLarge, SpeechError
+from antiphon.events import (
+    MAX_CHUNK_BYTES,
+    Accepted,
+    AudioChunk,
+    End,
+    Failure,
+    Progress,
+    encode_event,
+)
+from antiphon.request import (
+    AUDIO_MS,
+    CONTENT_TYPE,
+    ERROR,
+    ID,
+    NODE,
+    SERVICE_ERROR,
+    SERVICE_ERROR_CODE,
+    SYNTHESIS_MS,
+)
+
+_HEADER_ROOM: Final = 1024
+"""Bytes kept free for subject and headers below max_payload: the server counts headers as payload."""
+
+
+class Delivery(Protocol):
+    """Where a run's audio goes."""
+
+    async def accept(self, node: str, slot: int) -> None:
+        """Tell the caller that a slot has taken the request."""
+
+    async def audio(self, data: bytes) -> None:
+        """Deliver audio, or wait while the caller is too far behind. Raises AudioTooLarge."""
+
+    async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
+        """Tell the caller that the audio is complete."""
+
+    async def fail(self, exc: SpeechError) -> None:
+        """Tell the caller that there is no (more) audio."""
+
+    def credit(self, n_bytes: int) -> None:
+        """Note that the caller has consumed `n_bytes` more."""
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to send."""
+
+    async def delivered(self) -> None:
+        """Wait until all has been sent, or the delivery is closed."""
+
+
+class StreamDelivery:
+    """Events on the caller's inbox; at most `window` bytes of audio are unacknowledged.
+
+    subject: the caller's inbox. reply: an inbox of the node, where "no responders" tells that the caller is
+    gone. What the window does not let out waits here, up to `buffer_bytes`; past that the engine waits.
+    """
+
+    def __init__(
+        self, nc: Client, spawn: Spawn, *, run: str, subject: str, reply: str, window: int, buffer_bytes: int
+    ) -> None:
+        self.last_sent_at = 0.0
+        self._nc = nc
+        self._spawn = spawn
+        self._run = run
+        self._subject = subject
+        self._reply = reply
+        self._window = window
+        self._buffer_bytes = buffer_bytes
+        self._seq = 0
+        self._n_bytes = 0
+        self._unacknowledged = 0
+        self._backlog: deque[AudioChunk | End | Failure] = deque()
+        self._backlog_bytes = 0
+        self._moved = asyncio.Event()
+        self._sender: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def accept(self, node: str, slot: int) -> None:
+        await self._send(Accepted(node, slot))
+
+    async def audio(self, data: bytes) -> None:
+        for start in range(0, len(data), MAX_CHUNK_BYTES):
+            chunk = data[start : start + MAX_CHUNK_BYTES]
+            await self._put(AudioChunk(self._seq, chunk), len(chunk))
+            self._seq += 1
+            self._n_bytes += len(chunk)
+        while self._backlog_bytes > self._buffer_bytes and not self._closed:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
+        stats = {"n": self._seq, "bytes": self._n_bytes, "audio_ms": audio_ms, "synthesis_ms": synthesis_ms}
+        await self._put(End(stats), 0)
+
+    async def fail(self, exc: SpeechError) -> None:
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        await self._put(Failure(exc.code, str(exc), exc.param), 0)
+
+    def credit(self, n_bytes: int) -> None:
+        self._unacknowledged = max(0, self._unacknowledged - n_bytes)
+        self._moved.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        self._moved.set()
+
+    @property
+    def is_complete(self) -> bool:
+        return self._sender is None or self._sender.done()
+
+    async def delivered(self) -> None:
+        if self._sender is not None:
+            await asyncio.shield(self._sender)
+
+    async def progress(self) -> None:
+        """Tell the caller that the run is alive."""
+        await self._send(Progress())
+
+    async def _put(self, event: AudioChunk | End | Failure, n_bytes: int) -> None:
+        """Send at once if nothing is before it and the window allows; else it joins the backlog."""
+        if not self._backlog and self._fits(n_bytes):
+            self._unacknowledged += n_bytes
+            await self._send(event)
+            return
+        self._backlog.append(event)
+        self._backlog_bytes += n_bytes
+        if self._sender is None or self._sender.done():
+            self._sender = self._spawn(self._send_backlog(), f"deliver {self._run}")
+
+    def _fits(self, n_bytes: int) -> bool:
+        return not self._unacknowledged or self._unacknowledged + n_bytes <= self._window
+
+    async def _send_backlog(self) -> None:
+        while self._backlog:
+            event = self._backlog[0]
+            n_bytes = len(event.audio) if isinstance(event, AudioChunk) else 0
+            if not self._fits(n_bytes):
+                self._moved.clear()
+                await self._moved.wait()
+                continue
+            self._backlog.popleft()
+            self._backlog_bytes -= n_bytes
+            self._unacknowledged += n_bytes
+            self._moved.set()
+            await self._send(event)
+
+    async def _send(self, event: Accepted | AudioChunk | Progress | End | Failure) -> None:
+        if not self._closed:
+            self.last_sent_at = asyncio.get_running_loop().time()
+            await self._nc.publish(self._subject, encode_event(self._run, event), reply=self._reply)
+
+
+class PlainDelivery:
+    """One message with the whole audio, or one without a body that says why there is none."""
+
+    def __init__(self, nc: Client, *, subject: str, id: str, content_type: str, node: str) -> None:
+        self._nc = nc
+        self._subject = subject
+        self._id = id
+        self._content_type = content_type
+        self._node = node
+        self._audio: list[bytes] = []
+        self._n_bytes = 0
+        self._closed = False
+
+    async def accept(self, node: str, slot: int) -> None:
+        return  # a plain caller takes one message only
+
+    async def audio(self, data: bytes) -> None:
+        self._n_bytes += len(data)
+        limit = self._nc.max_payload - _HEADER_ROOM
+        if self._n_bytes > limit:
+            raise AudioTooLarge(
+                f"the audio passes the {limit} bytes of one message: ask for the stream (Tts-Reply: stream)"
+            )
+        self._audio.append(data)
+
+    async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
+        headers = {
+            CONTENT_TYPE: self._content_type,
+            ID: self._id,
+            NODE: self._node,
+            AUDIO_MS: str(audio_ms),
+            SYNTHESIS_MS: str(synthesis_ms),
+        }
+        await self._reply(b"".join(self._audio), headers)
+
+    async def fail(self, exc: SpeechError) -> None:
+        text = " ".join(str(exc).split())[:400]
+        headers = {
+            SERVICE_ERROR_CODE: str(exc.number),
+            SERVICE_ERROR: text or exc.code,
+            ERROR: exc.code,
+            ID: self._id,
+            NODE: self._node,
+        }
+        await self._reply(b"", headers)
+
+    def credit(self, n_bytes: int) -> None:
+        return
+
+    def close(self) -> None:
+        self._closed = True
+
+    @property
+    def is_complete(self) -> bool:
+        return True
+
+    async def delivered(self) -> None:
+        return
+
+    async def _reply(self, data: bytes, headers: dict[str, str]) -> None:
+        if not self._closed:
+            await self._nc.publish(self._subject, data, headers=headers)

@@ -1,0 +1,248 @@
+"""One slot: a one-shot place in the queue group, one engine, one utterance at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from antiphon.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    Draining,
+    EngineCrashed,
+    InvalidRequest,
+    SpeechError,
+    TextTooLong,
+)
+from antiphon.request import CONTENT_TYPE, Envelope, SpeechRequest, decode_request
+from antiphon.subjects import SYNTH_QUEUE
+from synth_node.delivery import Delivery, PlainDelivery, StreamDelivery
+from synth_node.synthesizer import Synthesizer
+
+if TYPE_CHECKING:
+    from synth_node.node import SynthNode
+
+MAX_ATTEMPTS: Final = 3
+_log: Final = structlog.get_logger("synth_node")
+
+
+class SlotRun:
+    """One accepted run on this node, until all of its audio is delivered or it is cancelled."""
+
+    def __init__(
+        self, id: str, characters: int, started_at: float, budget_s: float, delivery: Delivery
+    ) -> None:
+        self.id = id
+        self.characters = characters
+        self.started_at = started_at
+        self.deadline = started_at + budget_s
+        self.delivery = delivery
+        self.cancelled = False
+        self._scope: asyncio.Timeout | None = None
+
+    def scope(self) -> asyncio.Timeout:
+        """Return the time limit to work under: it ends with the budget or when the run is cancelled."""
+        self._scope = asyncio.timeout_at(0 if self.cancelled else self.deadline)
+        return self._scope
+
+    def cancel(self) -> None:
+        """Stop working for this run and deliver nothing more."""
+        if not self.cancelled:
+            self.cancelled = True
+            self.delivery.close()
+            self.stop()
+
+    def stop(self) -> None:
+        """Stop working for this run; what is said to the caller then is the slot's decision."""
+        if self._scope is not None and self._scope.when() is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._scope.reschedule(0)
+
+
+class Slot:
+    """A slot of a node, from its engine's start to the end of the node."""
+
+    def __init__(self, node: SynthNode, number: int, synthesizer: Synthesizer) -> None:
+        self.number = number
+        self.state: Literal["starting", "idle", "busy"] = "starting"
+        self.current: SlotRun | None = None
+        self._node = node
+        self._synthesizer = synthesizer
+
+    async def run(self, stopping: asyncio.Future[None]) -> None:
+        """Take one utterance after another until `stopping`; finish the one that runs.
+
+        Raises:
+            EngineUnavailable: the engine cannot be started at all.
+        """
+        async with self._synthesizer:
+            self._node.engine_started(self._synthesizer.info)
+            while not stopping.done():
+                if not await self._engine_ready(stopping):
+                    return
+                if (msg := await self._next_request(stopping)) is not None:
+                    self._become("busy")
+                    await self._answer(msg)
+                self._become("starting")
+
+    def _become(self, state: Literal["starting", "idle", "busy"]) -> None:
+        self.state = state
+        self._node.changed()
+
+    async def _engine_ready(self, stopping: asyncio.Future[None]) -> bool:
+        """Wait until the engine can work; False when `stopping` came first."""
+        ready = asyncio.ensure_future(self._synthesizer.ready())
+        try:
+            await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return ready.done() and not stopping.done()
+        finally:
+            ready.cancel()
+            with suppress(asyncio.CancelledError):
+                await ready
+
+    async def _next_request(self, stopping: asyncio.Future[None]) -> Msg | None:
+        """Join the queue group for exactly one message; None when it is time to stop or to join anew."""
+        request: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        connection = self._node.connection
+        await connection.established()
+        if stopping.done():
+            return None
+        # No await may come between these two: SUB and UNSUB must leave in one write.
+        membership = await connection.nc.subscribe(
+            self._node.synth_subject, queue=SYNTH_QUEUE, future=request
+        )
+        await membership.unsubscribe(limit=1)
+        self._become("idle")
+        await self._node.announce_free()  # armed first, announced second: no wake-up is lost
+        ends: set[asyncio.Future[Any]] = {request, stopping}
+        await asyncio.wait(ends, timeout=self._node.settings.rearm_s, return_when=asyncio.FIRST_COMPLETED)
+        if not request.done():
+            await self._withdraw(membership)
+        return request.result() if request.done() else None
+
+    async def _withdraw(self, membership: Subscription) -> None:
+        """Leave the queue group so that what is on its way still arrives."""
+        with suppress(nats.errors.Error, TimeoutError):
+            if self._node.connection.nc.is_connected:
+                async with asyncio.timeout(2.0):
+                    return await membership.drain()  # type: ignore[no-untyped-call, no-any-return]
+            await membership.unsubscribe()
+
+    async def _answer(self, msg: Msg) -> None:
+        """Speak the request of `msg` to its reply subject. Whatever happens, the slot lives on."""
+        run: SlotRun | None = None
+        try:
+            run, request, envelope = self._admit(msg)
+        except SpeechError as exc:
+            await self._refuse(msg, exc)
+            return
+        self.current = run
+        self._node.register(run)
+        try:
+            await self._speak(run, request, envelope, msg)
+        except nats.errors.Error as exc:
+            _log.warning("run lost", run=run.id, error=str(exc))
+            run.cancel()
+        finally:
+            self.current = None
+            self._node.finish(run)
+
+    def _admit(self, msg: Msg) -> tuple[SlotRun, SpeechRequest, Envelope]:
+        settings = self._node.settings
+        envelope = Envelope.from_headers(msg.headers, default_id=secrets.token_hex(16))
+        request = decode_request(msg.data, (msg.headers or {}).get(CONTENT_TYPE))
+        if not msg.reply:
+            raise InvalidRequest("the request names no reply subject")
+        if len(request.text) > settings.max_text_characters:
+            raise TextTooLong(
+                f"{len(request.text)} characters; at most {settings.max_text_characters} are spoken at once",
+                param="text",
+            )
+        budget_s = settings.budget_s if envelope.budget_s is None else envelope.budget_s
+        if budget_s <= 0:
+            raise DeadlineExceeded("the request came after its budget had ended")
+        id = secrets.token_hex(8)
+        delivery = self._delivery(id, request, envelope, msg.reply)
+        now = asyncio.get_running_loop().time()
+        return SlotRun(id, len(request.text), now, budget_s, delivery), request, envelope
+
+    def _delivery(self, run: str, request: SpeechRequest, envelope: Envelope, reply: str) -> Delivery:
+        node = self._node
+        if not envelope.stream:
+            return PlainDelivery(
+                node.connection.nc,
+                subject=reply,
+                id=envelope.id,
+                content_type=request.content_type,
+                node=node.id,
+            )
+        return StreamDelivery(
+            node.connection.nc,
+            node.spawn,
+            run=run,
+            subject=reply,
+            reply=node.inboxes.subject(run),
+            window=envelope.window,
+            buffer_bytes=node.settings.buffer_bytes,
+        )
+
+    async def _refuse(self, msg: Msg, exc: SpeechError) -> None:
+        """Answer a request that never becomes a run."""
+        if not msg.reply:
+            return
+        stream = (msg.headers or {}).get("Tts-Reply") == "stream"
+        envelope = Envelope(id=(msg.headers or {}).get("Tts-Id") or secrets.token_hex(16), stream=stream)
+        delivery = self._delivery(secrets.token_hex(8), SpeechRequest("-"), envelope, msg.reply)
+        with suppress(nats.errors.Error):
+            await delivery.fail(exc)
+
+    async def _speak(self, run: SlotRun, request: SpeechRequest, envelope: Envelope, msg: Msg) -> None:
+        await run.delivery.accept(self._node.id, self.number)
+        audio_s = 0.0
+        try:
+            async with run.scope(), aclosing(self._synthesizer.speak(request)) as pieces:
+                async for piece in pieces:
+                    audio_s += piece.duration_s
+                    await run.delivery.audio(piece.data)
+        except TimeoutError:
+            await self._failed(run, self._why_stopped(run))
+        except EngineCrashed as exc:
+            if envelope.stream or envelope.attempt >= MAX_ATTEMPTS:
+                await self._failed(run, exc)
+            else:
+                _log.warning(
+                    "engine crashed; the request goes to the group again", run=run.id, error=str(exc)
+                )
+                self._node.count(run, failed=True)
+                self._node.send_again(msg, envelope, run)
+        except SpeechError as exc:
+            await self._failed(run, exc)
+        except Exception:
+            if run.cancelled:
+                return
+            _log.exception("unexpected failure", run=run.id)
+            await self._failed(run, SpeechError("unexpected failure in the node; its log says more"))
+        else:
+            elapsed_s = asyncio.get_running_loop().time() - run.started_at
+            self._node.count(run, audio_s=audio_s, elapsed_s=elapsed_s)
+            await run.delivery.end(audio_ms=round(audio_s * 1000), synthesis_ms=round(elapsed_s * 1000))
+
+    def _why_stopped(self, run: SlotRun) -> SpeechError:
+        if run.cancelled:
+            return Cancelled("cancelled by the caller")
+        if asyncio.get_running_loop().time() < run.deadline:
+            return Draining("the node is leaving and its grace has ended")
+        return DeadlineExceeded("the request's budget ended before its audio was complete")
+
+    async def _failed(self, run: SlotRun, exc: SpeechError) -> None:
+        if not run.cancelled:
+            _log.warning("run failed", run=run.id, code=exc.code, error=str(exc), characters=run.characters)
+        self._node.count(run, failed=not run.cancelled)
+        await run.delivery.fail(exc)
