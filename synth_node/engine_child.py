@@ -18,6 +18,7 @@ Each S is answered with exactly one E or Z.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -60,10 +61,8 @@ class Inbox:
 
     def cancels(self, utterance: int) -> bool:
         """Return at once whether a cancel of `utterance` has come."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._receive(socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
         while len(self._bytes) >= HEADER.size and self._bytes[1] == ord("C"):
             frame = self._take()
             if frame is not None and frame[1] == utterance:

@@ -33,7 +33,7 @@ def encoded(pcm: bytes, in_rate: int, out_rate: int, cut: int = 5001) -> bytes:
 
 
 def decoded(mp3: bytes) -> bytes:
-    with av.open(io.BytesIO(mp3)) as container:
+    with av.open(io.BytesIO(mp3), "r") as container:
         resampler = av.AudioResampler(format="s16", layout="mono")
         frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
     return b"".join(bytes(frame.planes[0])[: 2 * frame.samples] for frame in frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 import subprocess
 import sys
@@ -54,8 +55,8 @@ async def speak(synthesizer: Synthesizer, text: str = "hello", **options: Any) -
 
 def seconds_of(audio: bytes) -> float:
     """Return the duration that a decoder finds."""
-    with av.open(io.BytesIO(audio)) as container:
-        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    with av.open(io.BytesIO(audio), "r") as container:
+        return math.fsum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
 
 
 def mp3_file(seconds: float = 2.0, rate: int = 22050) -> bytes:
@@ -168,6 +169,7 @@ async def test_other_formats_are_converted(tmp_path: Path, container: str, codec
     file = tmp_path / "speech"
     with av.open(str(file), "w", format=container) as output:
         stream = output.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame(format="s16", layout="mono", samples=rate * 2)
         frame.sample_rate = rate
         frame.planes[0].update(bytes(rate * 4))
@@ -189,7 +191,7 @@ async def test_an_mp3_at_another_sample_rate_is_converted(tmp_path: Path) -> Non
         text = str(tmp_path / "a.mp3")
         assert (await speak(synthesizer, text, sample_rate=22050))[0] == mp3_file(2.0)
         audio, _ = await speak(synthesizer, text, sample_rate=16000)
-        with av.open(io.BytesIO(audio)) as container:
+        with av.open(io.BytesIO(audio), "r") as container:
             assert container.streams.audio[0].rate == 16000
         assert seconds_of(audio) == pytest.approx(2.0, abs=0.1)
         with pytest.raises(InvalidRequest) as refused:

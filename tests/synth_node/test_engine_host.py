@@ -1,0 +1,80 @@
+"""How an engine process is kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from antiphon.request import SpeechRequest
+from synth_node.synthesizer import Synthesizer
+
+GUARD_S = 20.0
+ENGINE = """
+import os, pathlib
+here = pathlib.Path(__file__).parent
+if (here / "broken").exists():
+    raise RuntimeError("no weights")
+(here / "pid").write_text(str(os.getpid()))
+def tts_api(text):
+    return bytes(16000)
+tts_api.sample_rate = 8000
+"""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(GUARD_S):
+        while not condition():  # noqa: ASYNC110  (a log has no event)
+            await asyncio.sleep(0.005)
+
+
+async def test_an_engine_that_cannot_start_again_is_tried_with_growing_pauses(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(ENGINE)
+    with capture_logs() as logs:
+        async with Synthesizer(f"{tmp_path / 'mine.py'}:tts_api") as synthesizer:
+            (tmp_path / "broken").touch()
+            os.kill(int((tmp_path / "pid").read_text()), 9)
+            failures: list[float] = []
+
+            def failed() -> int:
+                failures[:] = [e["again_in_s"] for e in logs if e["event"] == "engine does not start"]
+                return len(failures)
+
+            await until(lambda: failed() >= 2)
+            assert failures[:2] == [0.1, 0.2]
+            (tmp_path / "broken").unlink()
+            async with asyncio.timeout(GUARD_S):
+                await synthesizer.ready()
+                assert [piece async for piece in synthesizer.speak(SpeechRequest("hello"))]
+    assert any("no weights" in entry.get("reason", "") for entry in logs)
+
+
+async def test_leaving_in_the_midst_of_an_utterance_or_a_restart_ends_the_engine(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(ENGINE)
+    async with asyncio.timeout(GUARD_S):
+        async with Synthesizer("tone") as synthesizer:
+            pieces = synthesizer.speak(SpeechRequest("x" * 50_000))
+            await anext(pieces)
+        await pieces.aclose()
+        async with Synthesizer(f"{tmp_path / 'mine.py'}:tts_api"):
+            (tmp_path / "broken").touch()
+            os.kill(int((tmp_path / "pid").read_text()), 9)
+            await asyncio.sleep(0)
+
+
+async def test_what_is_started_is_released() -> None:
+    """No descriptor and no task is left behind."""
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async with Synthesizer("tone"):
+        pass
+    before = descriptors(), len(asyncio.all_tasks())
+    for _ in range(3):
+        async with Synthesizer("tone") as synthesizer:
+            assert [piece async for piece in synthesizer.speak(SpeechRequest("hello"))]
+    await until(lambda: (descriptors(), len(asyncio.all_tasks())) == before)
