@@ -130,7 +130,7 @@ class Synthesizer:
             if rate:
                 pieces = encode_pcm(first, following, request, self._thread, rate, self._bit_rate)
             else:
-                pieces = pass_or_convert(first, following, request, self._thread, self._bit_rate)
+                pieces = await pass_or_convert(first, following, request, self._thread, self._bit_rate)
             async with aclosing(pieces):
                 async for piece in pieces:
                     total_s += piece.duration_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,7 +61,7 @@ async def encode_pcm(
 async def pass_or_convert(
     first: bytes, following: Next, request: SpeechRequest, thread: Executor, bit_rate: int
 ) -> AsyncGenerator[EncodedAudio, None]:
-    """Pass a file on byte for byte if it is what was asked for, else convert it.
+    """Return what passes a file on byte for byte if it is what was asked for, or else converts it.
 
     Raises:
         BadAudio: it is no audio. UnsupportedFormat: this engine and this version cannot make what was asked.
@@ -72,18 +73,12 @@ async def pass_or_convert(
     if found is None:
         raise BadAudio("what the engine returned is no audio file")
     if found == request.format == "mp3":
-        stages = _pass_mp3(head, following, request, thread, bit_rate)
-    elif found == request.format:
-        stages = _pass_whole(head, following, thread)
-    elif request.format in ENCODED_FORMATS:
-        stages = _convert(head, following, request, thread, bit_rate)
-    else:
-        raise UnsupportedFormat(f"this model made {found}, not {request.format}", param="format")
-    try:
-        async for piece in stages:
-            yield piece
-    finally:
-        await stages.aclose()
+        return _pass_mp3(head, following, request, thread, bit_rate)
+    if found == request.format:
+        return _pass_whole(head, following, thread)
+    if request.format in ENCODED_FORMATS:
+        return _convert(head, following, request, thread, bit_rate)
+    raise UnsupportedFormat(f"this model made {found}, not {request.format}", param="format")
 
 
 async def _pass_mp3(
@@ -99,7 +94,7 @@ async def _pass_mp3(
             raise BadAudio(f"the engine's mp3 is broken: {exc}") from exc
         held = held + piece if held else piece
         if counter.n_frames:
-            if held is not None and request.sample_rate not in (None, counter.sample_rate):
+            if request.sample_rate not in (None, counter.sample_rate):
                 break
             yield EncodedAudio(held, seconds)
             held, seconds = b"", 0.0
@@ -108,8 +103,9 @@ async def _pass_mp3(
         if held:
             raise BadAudio("there is no frame in the engine's mp3")
         return
-    async for converted in _convert(held, following, request, thread, bit_rate):
-        yield converted
+    async with aclosing(_convert(held, following, request, thread, bit_rate)) as conversion:
+        async for converted in conversion:
+            yield converted
 
 
 async def _pass_whole(first: bytes, following: Next, thread: Executor) -> AsyncGenerator[EncodedAudio, None]:
