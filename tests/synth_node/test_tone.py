@@ -11,7 +11,7 @@ from synth_node.synthesizer import Synthesizer
 
 async def speak(synthesizer: Synthesizer, request: SpeechRequest) -> tuple[bytes, float]:
     pieces = [piece async for piece in synthesizer.speak(request)]
-    return b"".join(piece.data for piece in pieces), sum(piece.duration_s for piece in pieces)
+    return b"".join(piece.data for piece in pieces), round(sum(piece.duration_s for piece in pieces), 6)
 
 
 async def test_it_is_as_long_as_its_text_and_always_the_same() -> None:
