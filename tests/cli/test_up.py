@@ -153,8 +153,8 @@ def test_asking_for_a_server_of_its_own_beats_the_environment(up: Up, start_up: 
     assert other.end() == 0
 
 
-def test_kill_9_leaves_nothing(start_up: StartUp) -> None:
-    up = start_up("--engine", "tone", *ANY_PORTS).ready()
+def test_kill_9_leaves_nothing(start_up: StartUp, tmp_path: Path) -> None:
+    up = start_up("--engine", "tone", *ANY_PORTS, environment={"TMPDIR": str(tmp_path)}).ready()
     assert len(up.programs("-m synth_node")) == 2
     assert up.programs("nats-server")
     assert up.end(signal.SIGKILL) == -signal.SIGKILL
