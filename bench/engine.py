@@ -1,0 +1,65 @@
+"""Engines for the benchmarks. They run in a node's engine process, loaded by the path of this file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import time
+from functools import cache
+
+import lameenc
+
+SAMPLE_RATE = 24_000
+ANSWER_BYTES = 20_000
+
+
+@cache
+def mp3(n_bytes: int) -> bytes:
+    """Return an mp3 of about `n_bytes`, the same in every process: a tone at 64 kbit/s."""
+    encoder = lameenc.Encoder()
+    encoder.set_bit_rate(64)
+    encoder.set_in_sample_rate(SAMPLE_RATE)
+    encoder.set_channels(1)
+    encoder.silence()
+    n_samples = n_bytes * 8 * SAMPLE_RATE // 64_000
+    tone = (round(8000 * math.sin(2 * math.pi * 440 * i / SAMPLE_RATE)) for i in range(n_samples))
+    pcm = struct.pack(f"<{n_samples}h", *tone)
+    return bytes(encoder.encode(pcm)) + bytes(encoder.flush())
+
+
+def fingerprinted(text: str) -> bytes:
+    """Return a short mp3 that carries the fingerprint of `text` in an ID3v2.4 tag (frame TXXX)."""
+    return _tag(hashlib.sha256(text.encode()).hexdigest()) + mp3(800)
+
+
+def _tag(value: str) -> bytes:
+    content = b"\x03fingerprint\0" + value.encode()
+    frame = b"TXXX" + _syncsafe(len(content)) + b"\0\0" + content
+    return b"ID3\x04\0\0" + _syncsafe(len(frame)) + frame
+
+
+def _syncsafe(n: int) -> bytes:
+    """Return `n` in four bytes of seven bits each. Source: id3v2.4.0-structure, 6.2."""
+    return bytes(n >> shift & 0x7F for shift in (21, 14, 7, 0))
+
+
+def service_s(text: str) -> float:
+    """Return the service time that a text asks for: it begins with "ms=<milliseconds> "."""
+    return float(text.partition(" ")[0].removeprefix("ms=")) / 1000
+
+
+mp3(ANSWER_BYTES), mp3(800)  # made now, so that no request pays for it
+
+
+def passthrough(text: str) -> bytes:
+    """Take no time: the same 20 KB for every text."""
+    return mp3(ANSWER_BYTES)
+
+
+def sleeper(text: str) -> bytes:
+    """Take exactly the time that the text asks for; the answer carries the text's fingerprint."""
+    until = time.monotonic() + service_s(text)
+    audio = fingerprinted(text)
+    time.sleep(max(0.0, until - time.monotonic()))
+    return audio
