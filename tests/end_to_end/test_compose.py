@@ -202,7 +202,7 @@ class Host:
             return self._gateway_port
         if word == "/etc/nats/nats-server.conf":
             return str(ROOT / "nats" / "nats-server.conf")
-        return word.replace("/tmp/", f"{self._directory}/").replace("/model/", f"{OWN_MODEL}/")
+        return re.sub("^/tmp/", f"{self._directory}/", re.sub("^/model/", f"{OWN_MODEL}/", word))
 
 
 def _image_command(service: str) -> list[str]:
@@ -212,8 +212,8 @@ def _image_command(service: str) -> list[str]:
     stage = re.split(rf"^FROM \S+ AS {target}$", dockerfile, flags=re.MULTILINE)[1].partition("\nFROM ")[0]
     found = re.search(r"^CMD (.*)$", stage, re.MULTILINE)
     assert found is not None
-    words = json.loads(found.group(1))
-    return [sys.executable if word == "python" else word for word in words]
+    words: list[str] = json.loads(found.group(1))
+    return words
 
 
 def _until_written(path: Path, pattern: str) -> re.Match[str]:
