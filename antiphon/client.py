@@ -138,12 +138,14 @@ class TtsClient:
                 return check_token(model or self.default_model or "")
             except ValueError:
                 raise InvalidRequest(f"model {model!r} is no model name", param="model") from None
+        if (name := self._first_model()) is not None:
+            return name
         with suppress(TimeoutError):
             async with asyncio.timeout(min(within_s, self._dispatcher.timing.settle_s)):
-                while not (models := self._models()) and not self._dispatcher.settled.is_set():
+                while (name := self._first_model()) is None and not self._dispatcher.settled.is_set():
                     await self._dispatcher.settled.wait()
-                if models:
-                    return models[0]
+                if name is not None:
+                    return name
         if not self.connection.nc.is_connected:
             raise NotConnected("no connection to NATS")
         raise NoNodes("no node is alive")
@@ -187,11 +189,11 @@ class TtsClient:
 
     def forecast(self, model: str | None = None) -> float | None:
         """Return in how many seconds a request that came now would find a free slot; None when unknown."""
-        name = model or self.default_model or next(iter(self._models()), None)
+        name = model or self.default_model or self._first_model()
         return None if name is None else self._dispatcher.forecast(name)
 
-    def _models(self) -> list[str]:
-        return self.cluster.models(asyncio.get_running_loop().time())
+    def _first_model(self) -> str | None:
+        return self.cluster.first_model(asyncio.get_running_loop().time())
 
 
 @asynccontextmanager

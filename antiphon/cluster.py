@@ -12,8 +12,8 @@ from antiphon.heartbeat import Heartbeat, Waiting
 
 MISSED_HEARTBEATS: Final = 3
 _WAITING_EXPIRES_S: Final = 3.0
-_EXACT_BELOW: Final = 64
-"""Requests ahead up to which a forecast follows each one; beyond, the means are as good."""
+_EXACT_PER_SLOT: Final = 4
+"""Requests ahead, per slot, up to which a forecast follows each one; beyond, the mean is as good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Cluster:
         """Tell whether a node of the model was ever heard of."""
         return model in self._models
 
-    def models(self, now: float) -> list[str]:
-        """Return the models of the living nodes, sorted."""
-        return sorted({seen.heartbeat.model for seen in self.nodes(now)})
+    def first_model(self, now: float) -> str | None:
+        """Return the alphabetically first model that has a living node."""
+        return min((s.heartbeat.model for s in self._nodes.values() if s.alive(now)), default=None)
 
     def waiting(self, now: float, model: str | None = None, *, without: str | None = None) -> Waiting:
         """Return the sum of what callers have waiting; `without` leaves one caller out."""
@@ -93,9 +93,9 @@ class Cluster:
         """
         free_in: list[float] = []
         rates: list[float] = []
-        for seen in self.nodes(now, model):
+        for seen in self._nodes.values():
             beat = seen.heartbeat
-            if beat.state not in ("ready", "starting"):
+            if beat.model != model or beat.state not in ("ready", "starting") or not seen.alive(now):
                 continue
             rate = beat.seconds_per_character
             if rate > 0:
@@ -114,7 +114,7 @@ def _rest_s(expected_s: float, elapsed_s: float) -> float:
 
 def _start_of_next(free_in: list[float], ahead: Waiting, seconds_per_character: float) -> float:
     work_s = ahead.characters * seconds_per_character
-    if ahead.waiting > _EXACT_BELOW:
+    if ahead.waiting > _EXACT_PER_SLOT * len(free_in):
         return (sum(free_in) + work_s) / len(free_in)
     heapq.heapify(free_in)
     for _ in range(ahead.waiting):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -33,7 +34,7 @@ from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
 from antiphon.run import Run, Timing
 from antiphon.subjects import Subjects
-from antiphon.ticket import Limits, Outcome, Ticket
+from antiphon.ticket import Claim, Limits, Outcome, Ticket
 
 _HEADER_ROOM: Final = 1024
 """Bytes that subject and headers of a request may need: the server counts headers as payload."""
@@ -85,17 +86,19 @@ class Dispatcher:
             AllSlotsBusy, QueueFull, NoNodes: with a forecast where there is one.
             SpeechError: what a node says of the request itself.
         """
-        self._close_answered(ticket)
+        self._close(ticket)
         ticket.renew()
         ticket.wait_until = min(ticket.deadline, asyncio.get_running_loop().time() + ticket.wait_s)
-        queue = self._queues.setdefault(ticket.model, ModelQueue(self, ticket.model))
+        queue = self._queues.get(ticket.model)
+        if queue is None:
+            queue = self._queues[ticket.model] = ModelQueue(self, ticket.model)
         queue.users += 1
         try:
             async with asyncio.timeout_at(ticket.wait_until):
                 if queue.fifo:
                     queue.enter(ticket)
                 else:
-                    await queue.claim(ticket)
+                    await self.claim(ticket, queue.on_outcome)
                 return await ticket.claimed
         except TimeoutError:
             if not self.connection.nc.is_connected:
@@ -113,14 +116,15 @@ class Dispatcher:
     def release(self, ticket: Ticket) -> None:
         """Forget a request that is over. An attempt that is accepted later still will be cancelled."""
         ticket.gone = True
-        self._close_answered(ticket)
-        for token in ticket.tokens:
-            asyncio.get_running_loop().call_at(ticket.deadline, self.inboxes.close, token)
+        self._close(ticket)
+        for claim in ticket.claims:
+            asyncio.get_running_loop().call_at(ticket.deadline, self.inboxes.close, claim.token)
 
-    def _close_answered(self, ticket: Ticket) -> None:
-        for token in [token for token, answered in ticket.tokens.items() if answered.done()]:
-            del ticket.tokens[token]
-            self.inboxes.close(token)
+    def _close(self, ticket: Ticket) -> None:
+        for claim in ticket.claims:
+            if not claim.is_open:
+                self.inboxes.close(claim.token)
+        ticket.claims = [claim for claim in ticket.claims if claim.is_open]
 
     def forecast(self, model: str) -> float | None:
         """Return in how many seconds a request that joined now would find a slot; None when unknown."""
@@ -163,32 +167,27 @@ class Dispatcher:
 
     # -- claims
 
-    async def attempt(self, ticket: Ticket) -> Outcome:
-        """Send the request once and return what became of it."""
-        answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        sent_at = 0.0
-
-        def on_message(msg: Msg) -> None:
-            self._on_message(ticket, token, answered, sent_at, msg)
-
-        token = self.inboxes.open(on_message)
-        ticket.tokens[token] = answered
+    async def claim(self, ticket: Ticket, on_outcome: Callable[[Ticket, Outcome], None]) -> Claim:
+        """Send the request once; `on_outcome` is called when it is decided what became of it."""
+        claim = Claim(ticket)
+        claim.decided.add_done_callback(lambda decided: on_outcome(ticket, decided.result()))
+        claim.token = self.inboxes.open(lambda msg: self._on_message(claim, msg))
+        ticket.claims.append(claim)
+        loop = asyncio.get_running_loop()
         try:
-            await self.connection.established()
-            if not ticket.wanted:
-                self._settle(ticket, token, Outcome.FAILED)
-                return Outcome.FAILED
-            sent_at = asyncio.get_running_loop().time()
-            await self._publish(ticket, token, budget_s=ticket.deadline - sent_at)
+            if not self.connection.nc.is_connected:
+                await self.connection.established()
+            if ticket.wanted:
+                claim.sent_at = loop.time()
+                await self._publish(ticket, claim.token, budget_s=ticket.deadline - claim.sent_at)
+                timeout_s = self._accept_timeout_s()
+                claim.timer = loop.call_later(timeout_s, self._decide, claim, Outcome.UNANSWERED)
+            else:
+                self._decide(claim, Outcome.FAILED)
         except SpeechError as exc:
-            self._settle(ticket, token, Outcome.FAILED)
             ticket.fail(exc)
-            return Outcome.FAILED
-        try:
-            async with asyncio.timeout(self._accept_timeout_s()):
-                return await asyncio.shield(answered)
-        except TimeoutError:
-            return Outcome.UNANSWERED
+            self._decide(claim, Outcome.FAILED)
+        return claim
 
     async def _publish(self, ticket: Ticket, token: str, *, budget_s: float) -> None:
         nc = self.connection.nc
@@ -216,19 +215,19 @@ class Dispatcher:
         )
         return min(seconds, self.timing.accept_max_s)
 
-    def _settle(self, ticket: Ticket, token: str, outcome: Outcome) -> None:
-        answered = ticket.tokens[token]
-        if not answered.done():
-            answered.set_result(outcome)
-        if outcome is not Outcome.ACCEPTED or ticket.gone:
-            ticket.tokens.pop(token, None)
-            self.inboxes.close(token)
+    def _decide(self, claim: Claim, outcome: Outcome) -> None:
+        """Settle what became of a claim. Its token stays with a run, and where an answer may still come."""
+        if claim.timer is not None:
+            claim.timer.cancel()
+        if not claim.decided.done():
+            claim.decided.set_result(outcome)
+        if outcome not in (Outcome.ACCEPTED, Outcome.UNANSWERED):
+            self.inboxes.close(claim.token)
 
-    def _on_message(
-        self, ticket: Ticket, token: str, answered: asyncio.Future[Outcome], sent_at: float, msg: Msg
-    ) -> None:
+    def _on_message(self, claim: Claim, msg: Msg) -> None:
+        ticket = claim.ticket
         if is_no_responders(msg):
-            self._settle(ticket, token, Outcome.BUSY)
+            self._decide(claim, Outcome.BUSY)
             return
         try:
             run_id, event = decode_event(msg.data)
@@ -239,22 +238,23 @@ class Dispatcher:
             return
         match event:
             case Accepted(node, slot):
-                self._accept_delays.append(asyncio.get_running_loop().time() - sent_at)
-                if ticket.wanted and ticket.run is None:
+                self._accept_delays.append(asyncio.get_running_loop().time() - claim.sent_at)
+                if ticket.wanted:
                     ticket.run = Run(
                         self.connection, self.subjects, self.timing, id=run_id, node=node, slot=slot
                     )
                     ticket.claimed.set_result(ticket.run)
-                    self._settle(ticket, token, Outcome.ACCEPTED)
+                    self._decide(claim, Outcome.ACCEPTED)
                 else:
                     # Locked to another run, or gone: this one is for nobody.
-                    self._settle(ticket, token, Outcome.ACCEPTED)
+                    self.inboxes.close(claim.token)
+                    self._decide(claim, Outcome.ACCEPTED)
                     self.cancel_stray(msg, run_id)
-            case Failure(code, text, param) if not answered.done():
+            case Failure(code, text, param) if claim.is_open:
                 exc = SpeechError.from_code(code, text, param=param)
-                self._settle(ticket, token, Outcome.REFUSED if exc.retryable else Outcome.FAILED)
                 if not exc.retryable:
                     ticket.fail(exc)
+                self._decide(claim, Outcome.REFUSED if exc.retryable else Outcome.FAILED)
             case End() | Failure():
                 pass  # over already
             case _:
@@ -301,12 +301,12 @@ class Dispatcher:
 
     async def _on_reconnect(self) -> None:
         for queue in self._queues.values():
-            queue.woken.set()
+            queue.try_again()
 
     async def leave(self) -> None:
         """Leave the queue groups of waiters, passing on the wake-ups that still arrive."""
         for queue in list(self._queues.values()):
-            await queue.disarm()
+            await queue.close()
         self.closing = True
 
     def on_unknown(self, msg: Msg) -> None:

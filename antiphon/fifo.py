@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.errors import NoNodes, NotConnected
+from antiphon.errors import NoNodes, NotConnected, SpeechError
 from antiphon.subjects import WAITERS_QUEUE
 from antiphon.ticket import Outcome, Ticket
 
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from antiphon.dispatch import Dispatcher
 
 
+WAKE_UPS: Final = 16
+"""Wake-ups for which a process joins the queue group at once: a frozen one swallows no more than these."""
+
+
 class ModelQueue:
-    """The FIFO of one model in one process, and its one place in the queue group of waiters."""
+    """The FIFO of one model in one process, and its place in the queue group of waiters.
+
+    Join first, then try until nobody responds; from then on every wake-up is one try. A slot joins its group
+    first and announces itself second, so no free slot is overlooked.
+    """
 
     def __init__(self, dispatcher: Dispatcher, model: str) -> None:
         self.model = model
@@ -28,27 +36,32 @@ class ModelQueue:
         self.characters = 0
         self.n_bytes = 0
         self.users = 0
-        self.woken = asyncio.Event()
         self._dispatcher = dispatcher
-        self._pump: asyncio.Task[None] | None = None
-        self._wake_up: asyncio.Future[Msg] | None = None
+        self._server: asyncio.Task[None] | None = None
         self._membership: Subscription | None = None
+        self._wake_ups_left = 0
+        self._wake_ups = 0
+        self._probing = False
+        self._woken = asyncio.Event()
 
     @property
     def unused(self) -> bool:
         """Whether nothing would be missed if this queue were forgotten."""
-        return self.users == 0 and not self.fifo and self._pump is None and self._wake_up is None
+        return self.users == 0 and not self.fifo and self._server is None
 
     def enter(self, ticket: Ticket) -> None:
-        """Put a request at its place in the FIFO. Raises QueueFull for a new one that finds no room."""
+        """Put a request at its place in the FIFO. Raises QueueFull or AllSlotsBusy if it finds no room."""
         if not ticket.admitted:
             self._dispatcher.check_room(ticket)
             ticket.admitted = True
-        insort(self.fifo, ticket, key=lambda each: each.order)
+        if self.fifo and self.fifo[-1].order > ticket.order:
+            insort(self.fifo, ticket, key=lambda each: each.order)
+        else:
+            self.fifo.append(ticket)
         ticket.queued = True
         self._count(ticket, 1)
-        if self._pump is None:
-            self._pump = self._dispatcher.spawn(self._serve(), f"waiting for {self.model}")
+        if self._server is None:
+            self._server = self._dispatcher.spawn(self._serve(), f"waiting for {self.model}")
 
     def leave(self, ticket: Ticket) -> None:
         """Take a request out of the FIFO if it is there."""
@@ -62,52 +75,75 @@ class ModelQueue:
         self.n_bytes += sign * len(ticket.payload)
         self._dispatcher.changed()
 
-    async def claim(self, ticket: Ticket) -> Outcome:
-        """Try once for `ticket`; unless it is accepted or over, it is in the FIFO afterwards."""
-        outcome = await self._dispatcher.attempt(ticket)
+    def try_again(self) -> None:
+        """Have the FIFO try until nobody responds: something may have changed without a wake-up."""
+        self._probing = True
+        self._woken.set()
+
+    def on_outcome(self, ticket: Ticket, outcome: Outcome) -> None:
+        """Have a request whose claim came to nothing wait in the FIFO."""
         if not ticket.wanted:
-            return outcome
-        if outcome is Outcome.BUSY and self._dispatcher.absent(self.model) and not ticket.admitted:
+            return
+        dispatcher = self._dispatcher
+        if outcome is Outcome.BUSY and not ticket.admitted and dispatcher.absent(self.model):
             ticket.fail(NoNodes(f"no node of model {self.model} is alive", param="model"))
-            return outcome
-        if outcome is Outcome.UNANSWERED and ticket.attempts > 1:
-            await asyncio.sleep(min(0.01 * 2**ticket.attempts, self._dispatcher.timing.retry_s))
+        elif outcome is Outcome.UNANSWERED and ticket.attempts > 1:
+            pause_s = min(0.01 * 2**ticket.attempts, dispatcher.timing.retry_s)
+            asyncio.get_running_loop().call_later(pause_s, self._come_back, ticket)
+        elif outcome is Outcome.BUSY:
+            self._admit(ticket)
+        else:
+            self._come_back(ticket)
+
+    def _come_back(self, ticket: Ticket) -> None:
         if ticket.wanted:
+            self._admit(ticket)
+            self.try_again()
+
+    def _admit(self, ticket: Ticket) -> None:
+        try:
             self.enter(ticket)
-            if outcome is not Outcome.BUSY:
-                self.woken.set()
-        return outcome
+        except SpeechError as exc:
+            ticket.fail(exc)
 
     async def _serve(self) -> None:
-        """Claim for the head until a 503; then wait for a wake-up. Arm first, try second: none is lost."""
-        timing = self._dispatcher.timing
+        """Claim slots for the heads of the FIFO until it is empty."""
         try:
             while self.fifo:
-                self.woken.clear()
-                await self._arm()
-                if not self.fifo:
-                    break
-                head = self.fifo[0]
-                self.leave(head)
-                claim = self._dispatcher.spawn(self._claim_for(head), f"claim for {head.id}")
-                done, _ = await asyncio.wait({claim}, timeout=timing.pace_s)
-                if done and head.queued and not self.woken.is_set():
-                    self._give_up_if_absent()
-                    await self._wait_for_wake_up(timing.retry_s)
+                self._woken.clear()
+                if self._wake_ups_left == 0:
+                    await self._join()
+                if self._probing or self._wake_ups:
+                    await self._try_head()
+                else:
+                    await self._wait_for_wake_up()
         except (NotConnected, nats.errors.Error) as exc:
             for ticket in list(self.fifo):
                 ticket.fail(NotConnected(f"no connection to NATS: {exc}"))
                 self.leave(ticket)
         finally:
-            self._pump = None
+            self._server = None
+            self._leave_group()
 
-    async def _claim_for(self, ticket: Ticket) -> None:
-        await self.claim(ticket)
+    async def _try_head(self) -> None:
+        self._wake_ups = max(0, self._wake_ups - 1)
+        if not self.fifo:
+            return
+        head = self.fifo[0]
+        self.leave(head)
+        claim = await self._dispatcher.claim(head, self.on_outcome)
+        # A claim that a frozen node has taken does not keep the next in line from trying.
+        await asyncio.wait({claim.decided}, timeout=self._dispatcher.timing.pace_s)
+        if claim.decided.done() and claim.decided.result() is Outcome.BUSY:
+            self._probing = False
+            self._give_up_if_absent()
 
-    async def _wait_for_wake_up(self, at_most_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
-                await self.woken.wait()
+    async def _wait_for_wake_up(self) -> None:
+        try:
+            async with asyncio.timeout(self._dispatcher.timing.retry_s):
+                await self._woken.wait()
+        except TimeoutError:
+            self._probing = True
 
     def _give_up_if_absent(self) -> None:
         """Fail what waits for a model that never had a node. One whose nodes died may get them back."""
@@ -115,29 +151,42 @@ class ModelQueue:
             for ticket in self.fifo:
                 ticket.fail(NoNodes(f"no node of model {self.model} is alive", param="model"))
 
-    async def _arm(self) -> None:
-        """Join the queue group of waiters for exactly one wake-up, unless joined."""
-        if self._wake_up is not None:
-            return
-        nc = self._dispatcher.connection.nc
-        wake_up: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._wake_up = wake_up
-        wake_up.add_done_callback(self._on_wake_up)
+    async def _join(self) -> None:
+        """Join the queue group of waiters for the next wake-ups."""
+        connection = self._dispatcher.connection
         subject = self._dispatcher.subjects.free(self.model)
-        await self._dispatcher.connection.established()
+        await connection.established()
         # No await may come between these two: SUB and UNSUB must leave in one write.
-        self._membership = await nc.subscribe(subject, queue=WAITERS_QUEUE, future=wake_up)
-        await self._membership.unsubscribe(limit=1)
+        self._membership = await connection.nc.subscribe(subject, queue=WAITERS_QUEUE, cb=self._on_wake_up)
+        await self._membership.unsubscribe(limit=WAKE_UPS)
+        self._wake_ups_left = WAKE_UPS
+        self._probing = True
 
-    def _on_wake_up(self, _: asyncio.Future[Msg]) -> None:
-        self._wake_up = self._membership = None
+    async def _on_wake_up(self, _: Msg) -> None:
+        self._wake_ups_left = max(0, self._wake_ups_left - 1)
         if self.fifo:
-            self.woken.set()
+            self._wake_ups += 1
+            self._woken.set()
         else:
             self._dispatcher.pass_on(self.model)
 
-    async def disarm(self) -> None:
-        """Leave the queue group; a wake-up on its way is passed on."""
-        if self._membership is not None and self._dispatcher.connection.nc.is_connected:
-            with suppress(nats.errors.Error, TimeoutError):
-                await asyncio.wait_for(self._membership.drain(), 1.0)  # type: ignore[no-untyped-call]
+    def _leave_group(self) -> None:
+        membership, self._membership = self._membership, None
+        left, self._wake_ups_left, self._wake_ups = self._wake_ups_left, 0, 0
+        if membership is not None and left and not self._dispatcher.closing:
+            self._dispatcher.spawn(self._drain(membership), "leave the waiters")
+
+    async def _drain(self, membership: Subscription) -> None:
+        """Leave so that wake-ups on their way still arrive, and are passed on."""
+        with suppress(nats.errors.Error, TimeoutError):
+            if self._dispatcher.connection.nc.is_connected:
+                async with asyncio.timeout(2.0):
+                    await membership.drain()  # type: ignore[no-untyped-call]
+            else:
+                await membership.unsubscribe()
+
+    async def close(self) -> None:
+        """Leave the queue group now."""
+        if self._server is not None:
+            self._server.cancel()
+            await asyncio.wait({self._server})

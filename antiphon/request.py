@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 import msgpack
@@ -94,12 +94,13 @@ def _require_unicode(text: str, param: str) -> None:
         raise InvalidRequest(f"{param} holds half of a surrogate pair", param=param) from exc
 
 
-_REQUEST_FIELDS: Final = frozenset(f.name for f in fields(SpeechRequest))
+_NAMES: Final = tuple(f.name for f in fields(SpeechRequest))
 
 
 def encode_request(request: SpeechRequest) -> bytes:
     """Return `request` as a msgpack map without the fields that are None."""
-    return bytes(msgpack.packb({k: v for k, v in asdict(request).items() if v is not None}))
+    values = {name: getattr(request, name) for name in _NAMES}
+    return bytes(msgpack.packb({name: value for name, value in values.items() if value is not None}))
 
 
 def request_from_map(values: Mapping[Any, Any]) -> SpeechRequest:
@@ -108,7 +109,7 @@ def request_from_map(values: Mapping[Any, Any]) -> SpeechRequest:
     Raises:
         InvalidRequest: a field is missing or wrong; `param` names it.
     """
-    known = {k: v for k, v in values.items() if k in _REQUEST_FIELDS and v is not None}
+    known = {k: v for k, v in values.items() if k in _NAMES and v is not None}
     if "text" not in known:
         raise InvalidRequest("text is missing", param="text")
     return SpeechRequest(**known)
@@ -173,13 +174,16 @@ class Envelope:
     traceparent: str | None = None
 
     def headers(self) -> dict[str, str]:
-        """Return the NATS headers."""
-        values = {ID: self.id, ATTEMPT: str(self.attempt)}
+        """Return the NATS headers; what has its default value is left out."""
+        values = {ID: self.id}
+        if self.attempt != 1:
+            values[ATTEMPT] = str(self.attempt)
         if self.budget_s is not None:
             values[BUDGET_MS] = str(max(0, round(self.budget_s * 1000)))
         if self.stream:
             values[REPLY] = "stream"
-            values[WINDOW] = str(self.window)
+            if self.window != DEFAULT_WINDOW_BYTES:
+                values[WINDOW] = str(self.window)
         if self.traceparent is not None:
             values[TRACEPARENT] = self.traceparent
         return values

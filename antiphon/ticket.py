@@ -40,12 +40,33 @@ class Outcome(enum.Enum):
     """The request itself is at fault."""
 
 
+class Claim:
+    """One attempt of a ticket, on an inbox token of its own.
+
+    decided: its outcome, once there is one. After UNANSWERED it may still be accepted late.
+    """
+
+    __slots__ = ("decided", "sent_at", "ticket", "timer", "token")
+
+    def __init__(self, ticket: Ticket) -> None:
+        self.ticket = ticket
+        self.token = ""
+        self.sent_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+        self.decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer may still come."""
+        return not self.decided.done() or self.decided.result() is Outcome.UNANSWERED
+
+
 class Ticket:
     """One request on its way to a slot.
 
     order: position among all requests of this process; one that comes back is older, so it is first again.
     model: token of the model. deadline: end of the budget on the loop's clock. wait_s: bound on each wait for
-    a slot. tokens: inbox token of each attempt, with what became of it.
+    a slot. claims: the attempts whose inbox tokens are held.
     admitted: it passed the bounds of the queue once. gone: its caller left.
     """
 
@@ -74,7 +95,7 @@ class Ticket:
         self.queued = False
         self.gone = False
         self.run: Run | None = None
-        self.tokens: dict[str, asyncio.Future[Outcome]] = {}
+        self.claims: list[Claim] = []
         self.claimed: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
 
     def renew(self) -> None:

@@ -92,9 +92,14 @@ class EngineHost:
                     await process.wait(QUIT_S)
                 await process.end("the node stops")
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engine is up and free for an utterance."""
+        return self._free.is_set() and self._process is not None and self._process.alive()
+
     async def ready(self) -> None:
         """Return when the engine is up and free for an utterance."""
-        while not (self._free.is_set() and self._process is not None and self._process.alive()):
+        while not self.is_ready:
             self._free.clear()
             await self._free.wait()
 

@@ -98,6 +98,8 @@ class Slot:
 
     async def _engine_ready(self, stopping: asyncio.Future[None]) -> bool:
         """Wait until the engine can work; False when `stopping` came first."""
+        if self._synthesizer.is_ready:
+            return True
         ready = asyncio.ensure_future(self._synthesizer.ready())
         try:
             await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)

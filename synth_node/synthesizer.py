@@ -108,6 +108,11 @@ class Synthesizer:
             start_up_s=self._host.start_up_s,
         )
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `ready` would return at once."""
+        return self._host.is_ready
+
     async def ready(self) -> None:
         """Return when the engine is up and free: it has restarted, and what was cancelled is over."""
         await self._host.ready()
