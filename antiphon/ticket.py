@@ -86,6 +86,7 @@ class Ticket:
         self.model = model
         self.payload = encode_request(request)
         self.characters = len(request.text)
+        self.format = request.format
         self.deadline = deadline
         self.wait_s = wait_s
         self.wait_until = deadline

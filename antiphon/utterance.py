@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import AttemptsExhausted, DeadlineExceeded, SpeechError
 from antiphon.events import End
+from antiphon.mp3 import with_length
 from antiphon.run import Run
 from antiphon.ticket import Ticket
 
@@ -63,6 +64,8 @@ class Utterance:
             if n_bytes > hold_bytes:
                 return
         self.end = run.end
+        if self._ticket.format == "mp3":
+            self._held = deque([with_length(b"".join(self._held))])
 
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""

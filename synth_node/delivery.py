@@ -19,6 +19,7 @@ from antiphon.events import (
     Progress,
     encode_event,
 )
+from antiphon.mp3 import with_length
 from antiphon.request import (
     AUDIO_MS,
     CONTENT_TYPE,
@@ -201,7 +202,8 @@ class PlainDelivery:
             AUDIO_MS: str(audio_ms),
             SYNTHESIS_MS: str(synthesis_ms),
         }
-        await self._reply(b"".join(self._audio), headers)
+        audio = b"".join(self._audio)
+        await self._reply(with_length(audio) if self._content_type == "audio/mpeg" else audio, headers)
 
     async def fail(self, exc: SpeechError) -> None:
         text = " ".join(str(exc).split())[:400]

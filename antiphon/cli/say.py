@@ -15,6 +15,7 @@ import click
 
 _STANDARD: Final = "-"
 _CONNECT_S: Final = 3.0
+_HELD_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,23 @@ def command(
 
 
 async def _speak(wish: _Wish, nats_url: str, output: str) -> None:
-    """Write the audio of one utterance as it comes. Raises SpeechError, OSError."""
+    """Write the audio of one utterance: into a pipe as it comes, into a file whole.
+
+    Raises SpeechError, OSError.
+    """
     import antiphon
 
-    async with antiphon.connect(nats_url, within_s=_CONNECT_S) as tts:
+    request = antiphon.SpeechRequest(wish.text, wish.voice, wish.speed, wish.format)
+    # A whole mp3 says how long it is, and survives the death of a node on the way.
+    hold_bytes = 0 if output == _STANDARD else _HELD_BYTES
+    async with (
+        antiphon.connect(nats_url, within_s=_CONNECT_S) as tts,
+        tts.utterance(
+            request, model=wish.model, timeout_s=wish.timeout_s, hold_bytes=hold_bytes
+        ) as utterance,
+    ):
         with _written(output) as file:
-            async for chunk in tts.stream(
-                wish.text,
-                model=wish.model,
-                voice=wish.voice,
-                speed=wish.speed,
-                format=wish.format,
-                timeout_s=wish.timeout_s,
-            ):
+            async for chunk in utterance:
                 file.write(chunk)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import lameenc
 
 from antiphon.errors import InvalidRequest
-from synth_node.audio.mp3 import (
+from antiphon.mp3 import (
     DECODER_DELAY,
     ENCODER_DELAY,
     SAMPLE_RATES,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from antiphon.errors import BadAudio, NothingToSpeak, UnsupportedFormat
+from antiphon.mp3 import FrameCounter
 from antiphon.request import SpeechRequest
-from synth_node.audio.mp3 import FrameCounter
 from synth_node.audio.sniff import ENOUGH_BYTES, sniff
 
 ENCODED_FORMATS: Final = ("mp3",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from synth_node.audio.mp3 import is_frame_header
+from antiphon.mp3 import is_frame_header
 
 ENOUGH_BYTES: Final = 64
 """With so many bytes of a file, `sniff` knows as much as with all of them."""

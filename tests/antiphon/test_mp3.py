@@ -13,8 +13,8 @@ import av
 import pytest
 
 from antiphon.errors import InvalidRequest
+from antiphon.mp3 import SAMPLE_RATES, FrameCounter, samples_per_frame, with_length
 from synth_node.audio.encode import Mp3Encoder, mp3_bit_rate, mp3_sample_rate
-from synth_node.audio.mp3 import SAMPLE_RATES, FrameCounter, samples_per_frame, with_length
 from synth_node.audio.sniff import sniff
 
 LENGTHS = (576, 1152, 1153, 4999, 16_000, 44_100, 100_003)
