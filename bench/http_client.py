@@ -88,6 +88,11 @@ def post(text: str) -> bytes:
     return head.encode() + b"\r\n\r\n" + body
 
 
+def get(path: str) -> bytes:
+    """Return the bytes of a GET."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
 async def open_connection(port: int) -> HttpConnection:
     """Connect to the loopback."""
     _, protocol = await asyncio.get_running_loop().create_connection(HttpConnection, "127.0.0.1", port)

@@ -173,10 +173,15 @@ class Processes:
 
 
 @contextmanager
-def processes(*, profile: Path | None = None) -> Iterator[Processes]:
-    """Start a nats-server; end it and all that was started beside it."""
-    with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as directory:
-        everything = Processes(Path(directory), profile)
+def processes(*, profile: Path | None = None, directory: Path | None = None) -> Iterator[Processes]:
+    """Start a nats-server; end it and all that was started beside it.
+
+    profile: see Processes. directory: for the logs, which are kept then.
+    """
+    with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as temporary:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        everything = Processes(directory or Path(temporary), profile)
         try:
             yield everything
         finally:
