@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import re
 import ssl
@@ -50,12 +51,18 @@ class Connection:
         self._up = asyncio.Event()
         self._connected_at = 0.0
         self._hooks: list[ReconnectHook] = []
+        self._warned = ""
         self.rtt_s = 0.001
 
     @property
     def connected_for_s(self) -> float:
         """Seconds since the connection was made or made again; 0.0 while there is none."""
         return asyncio.get_running_loop().time() - self._connected_at if self.nc.is_connected else 0.0
+
+    @property
+    def reconnected_for_s(self) -> float:
+        """Seconds since the last reconnect: peers may need as long to be back. Infinite if there was none."""
+        return self.connected_for_s if self.nc.stats["reconnects"] else math.inf
 
     async def established(self) -> None:
         """Wait until the connection is up.
@@ -84,7 +91,14 @@ class Connection:
         except nats.errors.Error:
             _log.debug("no round trip measured")
 
+    def _warn(self, text: str) -> None:
+        """Log a failure once, however often reconnecting meets it."""
+        if text != self._warned:
+            _log.warning("NATS: %s", text)
+            self._warned = text
+
     async def _on_reconnected(self) -> None:
+        self._warned = ""
         _log.info("connected to NATS again: %s", redacted(_netloc(self.nc)))
         await self.mark_up()
         for hook in self._hooks:
@@ -142,7 +156,7 @@ async def connected(
             if len(failures) == 1:
                 _log.warning("no NATS server yet at %s", ", ".join(map(redacted, urls)))
         elif not isinstance(exc, (OSError, nats.errors.StaleConnectionError, nats.errors.UnexpectedEOF)):
-            _log.warning("NATS: %s: %s", type(exc).__name__, exc)
+            connection._warn(f"{type(exc).__name__}: {exc}")
 
     try:
         async with asyncio.timeout(within_s):

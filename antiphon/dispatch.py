@@ -39,6 +39,7 @@ from antiphon.ticket import Claim, Limits, Outcome, Ticket
 _HEADER_ROOM: Final = 1024
 """Bytes that subject and headers of a request may need: the server counts headers as payload."""
 _REPORT_SPACING_S: Final = 0.1
+_WAIT_MARGIN_S: Final = 0.02
 _STRAY_SPACING_S: Final = 1.0
 _MAX_STRAYS: Final = 1000
 
@@ -88,7 +89,9 @@ class Dispatcher:
         """
         self._close(ticket)
         ticket.renew()
-        ticket.wait_until = min(ticket.deadline, asyncio.get_running_loop().time() + ticket.wait_s)
+        now = asyncio.get_running_loop().time()
+        # Just before the budget ends: who waited in vain is told that all were busy, and may come again.
+        ticket.wait_until = min(ticket.deadline - _WAIT_MARGIN_S, now + ticket.wait_s)
         queue = self._queues.get(ticket.model)
         if queue is None:
             queue = self._queues[ticket.model] = ModelQueue(self, ticket.model)

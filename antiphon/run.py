@@ -57,14 +57,15 @@ class Run:
         self._subjects = subjects
         self._timing = timing
         self._events: deque[Event] = deque()
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[bool] | None = None
 
     def feed(self, event: Event) -> None:
         """Take in the next event of the run."""
         if isinstance(event, End | Failure):
             self.over = True
         self._events.append(event)
-        self._arrived.set()
+        if self._waiter is not None:
+            _wake(self._waiter, True)
 
     async def audio(self) -> AsyncGenerator[bytes, None]:
         """Yield the run's audio in order; set `end` when it is complete.
@@ -115,28 +116,44 @@ class Run:
     async def _next_event(self) -> Event:
         silences = 0
         while not self._events:
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(self._timing.silence_s):
-                    await self._arrived.wait()
-            except TimeoutError:
-                silences += 1
-                await self._probe()
-                if silences > self._timing.silences and not self._events:
-                    raise RunLost(f"node {self.node} lives but sends nothing more of this run") from None
+            if await self._something_came():
+                break
+            silences += 1
+            lost = await self._fault_of_node()
+            if lost is None and silences > self._timing.silences:
+                lost = f"node {self.node} lives but sends nothing more of this run"
+            if lost is not None and not self._events:
+                raise RunLost(lost)
         return self._events.popleft()
 
-    async def _probe(self) -> None:
-        """Ask the node whether it lives. Raises RunLost if it is dead or frozen."""
-        await self._connection.established()
+    async def _something_came(self) -> bool:
+        """Wait for the next event; False after a silence."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiter = waiter
+        silence = loop.call_later(self._timing.silence_s, _wake, waiter, False)
         try:
-            await self._connection.nc.request(service("PING", self.node), b"", timeout=self._timing.ping_s)
+            return await waiter
+        finally:
+            silence.cancel()
+            self._waiter = None
+
+    async def _fault_of_node(self) -> str | None:
+        """Ask the node whether it lives; say what is wrong with it, or None."""
+        connection, timing = self._connection, self._timing
+        await connection.established()
+        try:
+            await connection.nc.request(service("PING", self.node), b"", timeout=timing.ping_s)
         except nats.errors.NoRespondersError:
             # Right after a restart of the server the node may not be back yet.
-            if self._connection.connected_for_s > self._timing.settle_s:
-                raise RunLost(f"node {self.node} is dead") from None
+            return f"node {self.node} is dead" if connection.reconnected_for_s > timing.settle_s else None
         except nats.errors.TimeoutError:
-            if self._connection.connected_for_s > self._timing.ping_s:
-                raise RunLost(f"node {self.node} is frozen") from None
+            return f"node {self.node} is frozen" if connection.reconnected_for_s > timing.ping_s else None
         except nats.errors.Error:
-            pass  # the connection broke while asking: the next silence asks again
+            return None  # the connection broke while asking: the next silence asks again
+        return None
+
+
+def _wake(waiter: asyncio.Future[bool], came: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(came)
