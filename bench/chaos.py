@@ -29,7 +29,7 @@ def main(options: list[str]) -> None:
     parser.add_argument("-n", type=int, default=20_000, help="requests")
     parser.add_argument("--nodes", type=int, default=4, help="of one slot each")
     parser.add_argument("--gateways", type=int, default=2)
-    parser.add_argument("--load", type=float, default=0.8, help="of the nodes that are alive")
+    parser.add_argument("--load", type=float, default=0.8, help="of the slots that are alive")
     parser.add_argument("--every", type=float, default=1.5, help="mean seconds between faults of nodes")
     parser.add_argument("--nats-every", type=float, default=12.0, help="mean seconds between its restarts")
     parser.add_argument("--seed", type=int, default=1)
@@ -97,13 +97,15 @@ class Chaos:
                 task.cancel()
 
     async def _watch(self) -> None:
-        """Keep up with how many nodes are alive, as the group itself sees it."""
+        """Keep up with how many slots are alive, as the group itself sees it."""
         pool = Pool(self._gateways[0].port)
         while True:
             reply = await pool.request(get("/check_tts_status"))
             if reply.status == 200:
                 workers = json.loads(reply.body)["workers"]
-                self._alive = sum(worker["state"] == "ready" for worker in workers)
+                self._alive = sum(
+                    worker["idle"] + worker["busy"] for worker in workers if worker["state"] == "ready"
+                )
             await asyncio.sleep(0.1)
 
     async def _ask(self, number: int) -> None:

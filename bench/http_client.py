@@ -79,9 +79,9 @@ def _content_length(head: bytes) -> int:
     return int(lowered[start + 17 : lowered.index(b"\r\n", start + 2)])
 
 
-def post(text: str) -> bytes:
-    """Return the bytes of a POST /tts."""
-    body = json.dumps({"text": text}).encode()
+def post(text: str, **options: object) -> bytes:
+    """Return the bytes of a POST /tts; `options` are further keys of its body."""
+    body = json.dumps({"text": text, **options}).encode()
     head = (
         f"POST /tts HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     )
