@@ -55,6 +55,8 @@ class Running:
         require(self.run, str, "run")
         require(self.characters, int, "characters")
         require(self.elapsed_s, (int, float), "elapsed_s")
+        if self.characters < 0 or not (math.isfinite(self.elapsed_s) and self.elapsed_s >= 0):
+            raise ValueError("a run out of range")
 
 
 @dataclass(frozen=True, slots=True)
