@@ -96,25 +96,27 @@ class Dispatcher:
         if queue is None:
             queue = self._queues[ticket.model] = ModelQueue(self, ticket.model)
         queue.users += 1
+        loop = asyncio.get_running_loop()
+        bound = loop.call_at(ticket.wait_until, self._waited_in_vain, ticket)
         try:
-            async with asyncio.timeout_at(ticket.wait_until):
-                if queue.fifo:
-                    queue.enter(ticket)
-                else:
-                    await self.claim(ticket, queue.on_outcome)
-                return await ticket.claimed
-        except TimeoutError:
-            if not self.connection.nc.is_connected:
-                raise NotConnected("no connection to NATS") from None
-            raise AllSlotsBusy(
-                f"no slot of model {ticket.model} became free in time",
-                retry_after_s=self.forecast(ticket.model),
-            ) from None
+            if queue.fifo or not self.connection.nc.is_connected:
+                queue.enter(ticket)
+            else:
+                await self.claim(ticket, queue.on_outcome)
+            return await ticket.claimed
         finally:
+            bound.cancel()
             queue.leave(ticket)
             queue.users -= 1
             if queue.unused:
                 self._queues.pop(ticket.model, None)
+
+    def _waited_in_vain(self, ticket: Ticket) -> None:
+        if self.connection.nc.is_connected:
+            text = f"no slot of model {ticket.model} became free in time"
+            ticket.fail(AllSlotsBusy(text, retry_after_s=self.forecast(ticket.model)))
+        else:
+            ticket.fail(NotConnected("no connection to NATS"))
 
     def release(self, ticket: Ticket) -> None:
         """Forget a request that is over. An attempt that is accepted later still will be cancelled."""
@@ -178,8 +180,7 @@ class Dispatcher:
         ticket.claims.append(claim)
         loop = asyncio.get_running_loop()
         try:
-            if not self.connection.nc.is_connected:
-                await self.connection.established()
+            await self.connection.established()
             if ticket.wanted:
                 claim.sent_at = loop.time()
                 await self._publish(ticket, claim.token, budget_s=ticket.deadline - claim.sent_at)

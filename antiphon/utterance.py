@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Final
 
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import AttemptsExhausted, DeadlineExceeded, SpeechError
@@ -13,6 +13,8 @@ from antiphon.events import End
 from antiphon.mp3 import with_length
 from antiphon.run import Run
 from antiphon.ticket import Ticket
+
+_LATE: Final = "the audio was not complete within the request's time"
 
 
 class Utterance:
@@ -43,16 +45,25 @@ class Utterance:
         Raises:
             SpeechError: see errors.py.
         """
-        async with self._budget():
-            while True:
-                self._run = await self._dispatcher.acquire(self._ticket)
-                try:
-                    return await self._collect(self._run, hold_bytes)
-                except SpeechError as exc:
-                    if not exc.retryable:
-                        raise
-                    await self._run.cancel()
-                    self._count_loss(exc)
+        try:
+            async with asyncio.timeout_at(self._ticket.deadline):
+                while not await self._attempt(hold_bytes):
+                    pass
+        except TimeoutError:
+            raise DeadlineExceeded(_LATE) from None
+
+    async def _attempt(self, hold_bytes: int) -> bool:
+        """Claim a run and collect its audio; False if it was lost and another may do better."""
+        self._run = await self._dispatcher.acquire(self._ticket)
+        try:
+            await self._collect(self._run, hold_bytes)
+        except SpeechError as exc:
+            if not exc.retryable:
+                raise
+            await self._run.cancel()
+            self._count_loss(exc)
+            return False
+        return True
 
     async def _collect(self, run: Run, hold_bytes: int) -> None:
         self._held.clear()
@@ -80,20 +91,15 @@ class Utterance:
         while self._held:
             yield self._held.popleft()
         while self.end is None and self._audio is not None and self._run is not None:
-            async with self._budget():
-                chunk = await anext(self._audio, None)
+            try:
+                async with asyncio.timeout_at(self._ticket.deadline):
+                    chunk = await anext(self._audio, None)
+            except TimeoutError:
+                raise DeadlineExceeded(_LATE) from None
             if chunk is None:
                 self.end = self._run.end
             else:
                 yield chunk
-
-    @asynccontextmanager
-    async def _budget(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(self._ticket.deadline):
-                yield
-        except TimeoutError:
-            raise DeadlineExceeded("the audio was not complete within the request's time") from None
 
     async def leave(self) -> None:
         """End the request wherever it is; a run that is not over is cancelled on its node."""

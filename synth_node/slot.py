@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import nats.errors
 import structlog
@@ -123,11 +123,28 @@ class Slot:
         await membership.unsubscribe(limit=1)
         self._become("idle")
         await self._node.announce_free()  # armed first, announced second: no wake-up is lost
-        ends: set[asyncio.Future[Any]] = {request, stopping}
-        await asyncio.wait(ends, timeout=self._node.settings.rearm_s, return_when=asyncio.FIRST_COMPLETED)
+        await self._something(request, stopping)
         if not request.done():
             await self._withdraw(membership)
         return request.result() if request.done() else None
+
+    async def _something(self, request: asyncio.Future[Msg], stopping: asyncio.Future[None]) -> None:
+        """Return when the request has come, when it is time to stop, or when it is time to join anew."""
+        loop = asyncio.get_running_loop()
+        gate: asyncio.Future[None] = loop.create_future()
+
+        def open_gate(_: object = None) -> None:
+            if not gate.done():
+                gate.set_result(None)
+
+        request.add_done_callback(open_gate)
+        stopping.add_done_callback(open_gate)
+        timer = loop.call_later(self._node.settings.rearm_s, open_gate)
+        try:
+            await gate
+        finally:
+            timer.cancel()
+            stopping.remove_done_callback(open_gate)
 
     async def _withdraw(self, membership: Subscription) -> None:
         """Leave the queue group so that what is on its way still arrives."""
