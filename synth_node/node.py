@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import nats.errors
@@ -20,59 +19,29 @@ from nats.aio.msg import Msg
 import antiphon
 from antiphon.background import Spawn
 from antiphon.connection import Connection
-from antiphon.errors import AllSlotsBusy, MalformedMessage
+from antiphon.errors import MalformedMessage
 from antiphon.events import decode_cancel, decode_credit
 from antiphon.heartbeat import (
-    Heartbeat,
-    Running,
     State,
     encode_heartbeat,
     encode_voices,
 )
-from antiphon.inbox import Inboxes, is_no_responders
-from antiphon.request import ATTEMPT, BUDGET_MS, Envelope
+from antiphon.inbox import Inboxes
+from antiphon.request import Envelope
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
 from synth_node.config import SynthSettings
 from synth_node.delivery import StreamDelivery
 from synth_node.discovery import Discovery
-from synth_node.health import write_state
+from synth_node.presence import Presence
+from synth_node.resend import send_again
 from synth_node.slot import Slot, SlotRun
 from synth_node.synthesizer import EngineInfo, Synthesizer, model_name
+from synth_node.tally import Tally
 
 PROGRESS_S: Final = 0.25
 """Silence on a stream after which the caller is told that the run is alive; looked at as often."""
 _BEAT_SPACING_S: Final = 0.1
 _log: Final = structlog.get_logger("synth_node")
-
-
-class Tally:
-    """What a node has done. Means are moving: each utterance counts a twentieth."""
-
-    def __init__(self) -> None:
-        self.synthesized = 0
-        self.failed = 0
-        self.busy_s = 0.0
-        self.last_error = ""
-        self._means = {"seconds": 0.0, "characters": 0.0, "audio_s": 0.0}
-
-    def add(self, *, seconds: float, characters: int, audio_s: float) -> None:
-        """Count a finished utterance."""
-        weight = 1.0 if self.synthesized == 0 else 0.05
-        new = {"seconds": seconds, "characters": float(characters), "audio_s": audio_s}
-        for key, value in new.items():
-            self._means[key] += weight * (value - self._means[key])
-        self.synthesized += 1
-        self.busy_s += seconds
-
-    @property
-    def seconds_per_character(self) -> float:
-        """Slot seconds per character of text."""
-        return self._means["seconds"] / max(self._means["characters"], 1.0)
-
-    @property
-    def real_time_factor(self) -> float:
-        """Slot seconds per second of audio; 0.0 without audio."""
-        return self._means["seconds"] / self._means["audio_s"] if self._means["audio_s"] else 0.0
 
 
 class SynthNode:
@@ -95,13 +64,12 @@ class SynthNode:
         self.synth_subject = self.subjects.synth(self.model)
         self.tally = Tally()
         self.slots = [Slot(self, number, self._synthesizer(number)) for number in range(settings.slots)]
-        self._state: State = "starting"
+        self.state: State = "starting"
+        self.voices_hash = ""
         self._info: EngineInfo | None = None
         self._runs: dict[str, SlotRun] = {}
         self._rests: set[asyncio.Task[None]] = set()
-        self._boot = time.time()
-        self._seq = 0
-        self._changed = asyncio.Event()
+        self.presence = Presence(self)
 
     def _synthesizer(self, number: int) -> Synthesizer:
         settings = self.settings
@@ -124,21 +92,21 @@ class SynthNode:
         stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._listen()
         self.connection.on_reconnect(self._on_reconnect)
-        self.spawn(self._beat(), "heartbeats")
+        self.spawn(self.presence.run(), "heartbeats")
         self.spawn(self._keep_alive(), "progress of runs")
         slots = {slot: self.spawn(slot.run(stopping), f"slot {slot.number}") for slot in self.slots}
         await stop.wait()
         await self._drain(slots, stopping)
-        self._state = "left"
-        await self._send_beat()
+        self.state = "left"
+        await self.presence.send()
 
     async def _drain(self, slots: dict[Slot, asyncio.Task[None]], stopping: asyncio.Future[None]) -> None:
         """Take nothing new, finish what runs within the grace, and stop what is left then."""
         ends_at = time.monotonic() + self.settings.grace_s
         _log.info("draining", node=self.id, running=len(self._runs))
-        self._state = "draining"
+        self.state = "draining"
         stopping.set_result(None)
-        self.changed()
+        self.presence.changed()
         for slot, task in slots.items():
             if slot.state == "starting" or (slot.state == "idle" and not self.connection.nc.is_connected):
                 task.cancel()
@@ -155,14 +123,11 @@ class SynthNode:
     def engine_started(self, info: EngineInfo) -> None:
         """Note what the engine says of itself; the first started slot makes the node ready."""
         self._info = info
-        if self._state == "starting":
-            self._state = "ready"
+        self.voices_hash = hashlib.sha256(encode_voices(self.model, info.voices)).hexdigest()[:16]
+        if self.state == "starting":
+            self.state = "ready"
             _log.info("ready", node=self.id, model=self.model, slots=len(self.slots), engine=info.name)
-        self.changed()
-
-    def changed(self) -> None:
-        """Have a heartbeat sent soon."""
-        self._changed.set()
+        self.presence.changed()
 
     async def announce_free(self) -> None:
         """Wake one caller that waits for a slot of this model."""
@@ -216,101 +181,18 @@ class SynthNode:
 
     def send_again(self, msg: Msg, envelope: Envelope, run: SlotRun) -> None:
         """Give a plain request whose engine crashed to the group again, and its caller the answer."""
-        self._finish_later(self._send_again(msg, envelope, run), f"send {run.id} again")
-
-    async def _send_again(self, msg: Msg, envelope: Envelope, run: SlotRun) -> None:
-        # The reply comes back here first: only the sender learns that there are no responders.
-        loop = asyncio.get_running_loop()
-        pause_s = 0.05
-        try:
-            async with asyncio.timeout_at(run.deadline):
-                while True:
-                    left_ms = round((run.deadline - loop.time()) * 1000)
-                    headers = {
-                        **(msg.headers or {}),
-                        ATTEMPT: str(envelope.attempt + 1),
-                        BUDGET_MS: str(max(left_ms, 0)),
-                    }
-                    reply = await self._ask_group(msg.data, headers)
-                    if not is_no_responders(reply):
-                        await self.connection.nc.publish(msg.reply, reply.data, headers=reply.headers)
-                        return
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, 1.0)
-        except TimeoutError:
-            await run.delivery.fail(AllSlotsBusy("the engine crashed and no other slot became free in time"))
-        except nats.errors.Error as exc:
-            _log.warning("run lost", run=run.id, error=str(exc))
-
-    async def _ask_group(self, payload: bytes, headers: dict[str, str]) -> Msg:
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        token = self.inboxes.open(lambda msg: None if answer.done() else answer.set_result(msg))
-        try:
-            reply = self.inboxes.subject(token)
-            await self.connection.nc.publish(self.synth_subject, payload, reply=reply, headers=headers)
-            return await answer
-        finally:
-            self.inboxes.close(token)
-
-    # -- what the node tells
-
-    async def _beat(self) -> None:
-        """Send a heartbeat every interval, and soon after every change."""
-        while True:
-            await self._send_beat()
-            if any(slot.state == "idle" for slot in self.slots):
-                await self.announce_free()  # finds again what a crashed or frozen caller swallowed
-            await asyncio.sleep(_BEAT_SPACING_S)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.heartbeat_s - _BEAT_SPACING_S):
-                    await self._changed.wait()
-            self._changed.clear()
-
-    async def _send_beat(self) -> None:
-        beat = self.heartbeat()
-        with suppress(nats.errors.Error):
-            if self.connection.nc.is_connected:
-                subject = self.subjects.heartbeat(self.model, self.id)
-                await self.connection.nc.publish(subject, encode_heartbeat(beat))
-        if self.settings.state_file is not None:
-            write_state(
-                Path(self.settings.state_file),
-                node=self.id,
-                state=beat.state,
-                slots=beat.idle + beat.busy,
-                connected=self.connection.nc.is_connected,
-                interval_s=beat.interval_s,
-            )
-
-    def heartbeat(self) -> Heartbeat:
-        """Return the node's account of itself, now."""
-        self._seq += 1
-        now = asyncio.get_running_loop().time()
-        running = [slot.current for slot in self.slots if slot.current is not None]
-        return Heartbeat(
-            node=self.id,
-            name=self.name,
-            boot=self._boot,
-            seq=self._seq,
-            model=self.model,
-            state=self._state,
-            slots=len(self.slots),
-            idle=sum(slot.state == "idle" for slot in self.slots),
-            busy=sum(slot.state == "busy" for slot in self.slots),
-            running=tuple(Running(run.id, run.characters, now - run.started_at) for run in running),
-            interval_s=self.settings.heartbeat_s,
-            synthesized=self.tally.synthesized,
-            failed=self.tally.failed,
-            seconds_per_character=self.tally.seconds_per_character,
-            real_time_factor=self.tally.real_time_factor,
-            version=antiphon.__version__,
-            voices_hash=self._voices_hash,
+        work = send_again(
+            self.connection,
+            self.inboxes,
+            self.synth_subject,
+            msg,
+            envelope,
+            run.delivery,
+            deadline=run.deadline,
         )
+        self._finish_later(work, f"send {run.id} again")
 
-    @property
-    def _voices_hash(self) -> str:
-        voices = () if self._info is None else self._info.voices
-        return hashlib.sha256(encode_voices(self.model, voices)).hexdigest()[:16]
+    # -- for callers
 
     async def _keep_alive(self) -> None:
         """Tell the callers of silent streams that their runs are alive."""
@@ -325,8 +207,6 @@ class SynthNode:
                 if isinstance(delivery, StreamDelivery) and delivery.last_sent_at <= silent_since:
                     with suppress(nats.errors.Error):
                         await delivery.progress()
-
-    # -- what the node is told
 
     async def _listen(self) -> None:
         nc = self.connection.nc
@@ -344,7 +224,7 @@ class SynthNode:
 
         async def on_status(msg: Msg) -> None:
             if msg.reply:
-                await nc.publish(msg.reply, encode_heartbeat(self.heartbeat()))
+                await nc.publish(msg.reply, encode_heartbeat(self.presence.heartbeat()))
 
         async def on_voices(msg: Msg) -> None:
             if msg.reply:
@@ -361,7 +241,7 @@ class SynthNode:
             version=antiphon.__version__,
             subject=self.synth_subject,
             metadata={"name": self.name, "model": self.model},
-            stats=self._stats,
+            stats=self.presence.stats,
         )
         await discovery.serve(self.connection)
 
@@ -369,20 +249,4 @@ class SynthNode:
         """Announce the slots that are back in the queue group, and the node."""
         for _ in (slot for slot in self.slots if slot.state == "idle"):
             await self.announce_free()
-        self.changed()
-
-    def _stats(self) -> dict[str, Any]:
-        tally = self.tally
-        busy_ns = round(tally.busy_s * 1e9)
-        return {
-            "num_requests": tally.synthesized + tally.failed,
-            "num_errors": tally.failed,
-            "last_error": tally.last_error,
-            "processing_time": busy_ns,
-            "average_processing_time": busy_ns // max(tally.synthesized, 1),
-            "data": {
-                "slots": len(self.slots),
-                "idle": sum(slot.state == "idle" for slot in self.slots),
-                "busy": sum(slot.state == "busy" for slot in self.slots),
-            },
-        }
+        self.presence.changed()

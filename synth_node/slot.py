@@ -94,7 +94,7 @@ class Slot:
 
     def _become(self, state: Literal["starting", "idle", "busy"]) -> None:
         self.state = state
-        self._node.changed()
+        self._node.presence.changed()
 
     async def _engine_ready(self, stopping: asyncio.Future[None]) -> bool:
         """Wait until the engine can work; False when `stopping` came first."""
