@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -42,6 +42,7 @@ _REPORT_SPACING_S: Final = 0.1
 _WAIT_MARGIN_S: Final = 0.02
 _STRAY_SPACING_S: Final = 1.0
 _MAX_STRAYS: Final = 1000
+_LEAVE_S: Final = 2.0
 
 
 class Dispatcher:
@@ -75,6 +76,7 @@ class Dispatcher:
         self._changed = asyncio.Event()
         self._reported: set[str] = set()
         self._strays: dict[str, float] = {}
+        self._being_said: set[asyncio.Task[None]] = set()
         self.closing = False
         connection.on_reconnect(self._on_reconnect)
 
@@ -281,7 +283,13 @@ class Dispatcher:
     def pass_on(self, model: str) -> None:
         """Announce a free slot again that finds nobody waiting here."""
         if not self.closing:
-            self.spawn(self._send(self.subjects.free(model)), "pass a wake-up on")
+            self.say(self._send(self.subjects.free(model)), "pass a wake-up on")
+
+    def say(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Start what others must not miss, also when this process leaves at once."""
+        task = self.spawn(work, name)
+        self._being_said.add(task)
+        task.add_done_callback(self._being_said.discard)
 
     # -- what others should know
 
@@ -311,6 +319,9 @@ class Dispatcher:
         """Leave the queue groups of waiters, passing on the wake-ups that still arrive."""
         for queue in list(self._queues.values()):
             await queue.close()
+        # Cancelled within a flush, nats-py would lose the connection, and with it what is still to be sent.
+        if self._being_said:
+            await asyncio.wait(self._being_said, timeout=_LEAVE_S)
         self.closing = True
 
     def on_unknown(self, msg: Msg) -> None:

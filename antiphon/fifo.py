@@ -126,9 +126,9 @@ class ModelQueue:
             self._leave_group()
 
     async def _try_head(self) -> None:
-        self._wake_ups = max(0, self._wake_ups - 1)
         if not self.fifo:
             return
+        self._wake_ups = max(0, self._wake_ups - 1)
         head = self.fifo[0]
         self.leave(head)
         claim = await self._dispatcher.claim(head, self.on_outcome)
@@ -172,9 +172,12 @@ class ModelQueue:
 
     def _leave_group(self) -> None:
         membership, self._membership = self._membership, None
-        left, self._wake_ups_left, self._wake_ups = self._wake_ups_left, 0, 0
-        if membership is not None and left and not self._dispatcher.closing:
-            self._dispatcher.spawn(self._drain(membership), "leave the waiters")
+        left, self._wake_ups_left = self._wake_ups_left, 0
+        unused, self._wake_ups = self._wake_ups, 0
+        if membership is not None and left:
+            self._dispatcher.say(self._drain(membership), "leave the waiters")
+        for _ in range(unused):
+            self._dispatcher.pass_on(self.model)
 
     async def _drain(self, membership: Subscription) -> None:
         """Leave so that wake-ups on their way still arrive, and are passed on."""
