@@ -225,6 +225,7 @@ class Dispatcher:
         """Settle what became of a claim. Its token stays with a run, and where an answer may still come."""
         if claim.timer is not None:
             claim.timer.cancel()
+        claim.outcome = outcome
         if not claim.decided.done():
             claim.decided.set_result(outcome)
         if outcome not in (Outcome.ACCEPTED, Outcome.UNANSWERED):

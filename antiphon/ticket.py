@@ -43,22 +43,23 @@ class Outcome(enum.Enum):
 class Claim:
     """One attempt of a ticket, on an inbox token of its own.
 
-    decided: its outcome, once there is one. After UNANSWERED it may still be accepted late.
+    decided: its outcome, once there is one. outcome: the last one; after UNANSWERED it may be accepted late.
     """
 
-    __slots__ = ("decided", "sent_at", "ticket", "timer", "token")
+    __slots__ = ("decided", "outcome", "sent_at", "ticket", "timer", "token")
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
         self.token = ""
         self.sent_at = 0.0
         self.timer: asyncio.TimerHandle | None = None
+        self.outcome: Outcome | None = None
         self.decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     @property
     def is_open(self) -> bool:
         """Whether an answer may still come."""
-        return not self.decided.done() or self.decided.result() is Outcome.UNANSWERED
+        return self.outcome in (None, Outcome.UNANSWERED)
 
 
 class Ticket:
