@@ -39,6 +39,18 @@ def redacted(url: str) -> str:
     return re.sub(r"(?<=://)[^@/]*@", "", url)
 
 
+class OrderedClient(Client):
+    """nats-py's client, with every flush behind all that was sent before it.
+
+    nats-py writes a flush's PING past its own buffer: the answer could come while a subscription, or the end
+    of one in drain(), was still on its way, and drain() threw away what the server delivered until then.
+    """
+
+    async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
+        await self._flush_pending(force_flush=True)
+        await super()._send_ping(future)
+
+
 class Connection:
     """A connected NATS client, and what nats-py does not tell: since when, and again after which reconnect.
 
@@ -46,7 +58,7 @@ class Connection:
     """
 
     def __init__(self) -> None:
-        self.nc = Client()
+        self.nc: Client = OrderedClient()
         self.closed = asyncio.Event()
         self._up = asyncio.Event()
         self._connected_at = 0.0
