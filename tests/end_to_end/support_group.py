@@ -123,9 +123,12 @@ class Group:
             if sub["subject"] == subject and sub.get("qgroup") == queue
         ]
 
-    async def until_armed(self) -> None:
-        """Wait until each slot is a one-shot member of the queue group, and nothing else is a member."""
-        slots = sum(node.slots for node in self.nodes if node.runs)
+    async def until_armed(self, idle: int | None = None) -> None:
+        """Wait until each idle slot is a one-shot member of the queue group, and nothing else is a member.
+
+        idle: how many; all slots unless given.
+        """
+        slots = sum(node.slots for node in self.nodes if node.runs) if idle is None else idle
 
         async def armed() -> str:
             members = await self.members(self.synth_subject, "synth")
