@@ -123,7 +123,7 @@ class Chaos:
         elapsed_s = time.monotonic() - started_at
         if outcome == "right":
             self.latencies.append(elapsed_s)
-        else:
+        elif outcome != "503":
             at_s = started_at - self._started_at
             self.remarks.append(f"request {number} at {at_s:.1f} s, after {elapsed_s:.1f} s: {remark}")
 
