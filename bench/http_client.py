@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
+
+IDLE_S: Final = 5.0
+"""A connection that was idle for longer is not used again: the gateway closes it after 15 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,24 +108,25 @@ class Pool:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._idle: list[HttpConnection] = []
+        self._idle: list[tuple[HttpConnection, float]] = []
 
     async def request(self, request: bytes) -> Reply:
         """Send a request. Raises OSError when the connection ends before the reply did."""
-        connection = None
-        while self._idle and connection is None:
-            candidate = self._idle.pop()
-            connection = candidate if candidate.is_open else None
-        connection = connection or await open_connection(self.port)
+        connection = self._take() or await open_connection(self.port)
         try:
             reply = await connection.send(request)
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        self._idle.append((connection, time.monotonic()))
         return reply
 
-    def close(self) -> None:
-        """Close what is idle."""
-        for connection in self._idle:
+    def _take(self) -> HttpConnection | None:
+        """Return the connection that was used last, unless the server may be closing it by now."""
+        oldest = time.monotonic() - IDLE_S
+        while self._idle:
+            connection, idle_since = self._idle.pop()
+            if connection.is_open and idle_since > oldest:
+                return connection
             connection.close()
+        return None
