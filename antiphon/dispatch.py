@@ -22,6 +22,7 @@ from antiphon.connection import Connection
 from antiphon.errors import (
     AllSlotsBusy,
     MalformedMessage,
+    NoNodes,
     NotConnected,
     QueueFull,
     SpeechError,
@@ -160,7 +161,12 @@ class Dispatcher:
         )
 
     def check_room(self, ticket: Ticket) -> None:
-        """Raise QueueFull if the FIFOs have no room for it, AllSlotsBusy if it would wait too long."""
+        """Raise QueueFull if the FIFOs have no room for it, AllSlotsBusy if it would wait too long.
+
+        What waits already may see its nodes come back; who comes when there is none is told so: NoNodes.
+        """
+        if self.absent(ticket.model):
+            raise NoNodes(f"no node of model {ticket.model} is alive", param="model")
         queues = self._queues.values()
         n_bytes = sum(q.n_bytes for q in queues)
         if (
