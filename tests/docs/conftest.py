@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgpack
 import pytest
 
-GUARD_S: Final = 15.0
+GUARD_S: Final = 30.0
 """Bound on every wait of a test: against hanging, far above what is expected."""
 
 
@@ -67,6 +67,11 @@ class BareNats:
         lines = f"SUB {subject} {queue} {sid}\r\n" + (f"UNSUB {sid} {limit}\r\n" if limit else "")
         self._writer.write(lines.encode())
         return self._received[sid]
+
+    def unsubscribe(self, received: Received) -> None:
+        """Take a subscription back."""
+        sid = next(sid for sid, each in self._received.items() if each is received)
+        self._writer.write(f"UNSUB {sid}\r\n".encode())
 
     def publish(
         self, subject: str, data: bytes = b"", *, reply: str = "", headers: Mapping[str, str] | None = None

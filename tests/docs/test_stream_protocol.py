@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.docs.conftest import BareNats, Message, Received
 
 StartReady = Callable[..., Awaitable[Any]]
+GUARD_S: Final = 30.0  # against hanging, far above what is expected
 SENTENCE: Final = "one two three"
 TONE_MS: Final = 60  # of audio per character, from the engine `tone`
 LONG: Final = "la " * 1000
@@ -39,7 +40,7 @@ def start_ready(bare: BareNats, root: str, start_node: Any) -> StartReady:
         heartbeats = bare.subscribe(f"{root}.heartbeat.*.*")
         await bare.flush()
         node = await start_node(**settings)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(GUARD_S):
             while (beat := (await heartbeats.get()).value)["idle"] < beat["slots"]:
                 pass
         return node
@@ -49,7 +50,7 @@ def start_ready(bare: BareNats, root: str, start_node: Any) -> StartReady:
 
 async def event(received: Received) -> tuple[Message, str, str, list[Any]]:
     """Return the next message of a stream, its run, its kind and its values."""
-    message = await asyncio.wait_for(received.get(), 15)
+    message = await asyncio.wait_for(received.get(), GUARD_S)
     assert message.status == "", message
     run, kind, *values, later = message.value
     assert isinstance(run, str)
@@ -85,11 +86,12 @@ async def claimed(
 ) -> Message:
     """Send a plain request until a slot takes it: arm first, try second, wait third."""
     free = subject.replace(".synth.", ".free.")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(GUARD_S):
         while True:
             wake_up = bare.subscribe(free, queue="waiters", limit=1)
             reply = await bare.request(subject, data, headers)
             if reply.status != "503":
+                bare.unsubscribe(wake_up)  # a place that nobody looks at would swallow wake-ups
                 return reply
             await wake_up.get()
 
@@ -248,7 +250,7 @@ async def test_a_ping_tells_a_dead_node_from_a_living_one(
     assert (answer["name"], answer["id"]) == ("synth_node", node)
     process.send_signal(signal.SIGKILL)
     await process.wait()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(GUARD_S):
         while (await bare.request(ping)).status != "503":  # the server learns it a moment later
             pass
 
