@@ -26,7 +26,7 @@ from antiphon.heartbeat import (
     encode_heartbeat,
     encode_voices,
 )
-from antiphon.inbox import Inboxes
+from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
 from synth_node.config import SynthSettings
@@ -40,6 +40,8 @@ from synth_node.tally import Tally
 
 PROGRESS_S: Final = 0.25
 """Silence on a stream after which the caller is told that the run is alive; looked at as often."""
+RETURN_S: Final = 2.0
+"""Time after a (re)connect in which a caller that is not there is held to be on its way back too."""
 _BEAT_SPACING_S: Final = 0.1
 _log: Final = structlog.get_logger("synth_node")
 
@@ -140,7 +142,8 @@ class SynthNode:
 
         def on_message(msg: Msg) -> None:
             # No responders: the caller's process is gone. Anything else here is its cancel.
-            run.cancel()
+            if not is_no_responders(msg) or self.connection.connected_for_s > RETURN_S:
+                run.cancel()
 
         self.inboxes.open(on_message, token=run.id)
 
