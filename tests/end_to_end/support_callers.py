@@ -60,21 +60,21 @@ class LibraryCaller:
 
     def __init__(self, group: Group, text: str, form: str, budget_s: float = BUDGET_S) -> None:
         self.proxy = group.caller_proxy
+        self.text = text
         self._client = group.caller
-        self._text = text
         self._form = form
         self._budget_s = budget_s
         self._task: asyncio.Task[Answer]
 
     async def begin(self) -> None:
-        self._task = asyncio.create_task(self._speak(), name=f"caller of {self._text}")
+        self._task = asyncio.create_task(self._speak(), name=f"caller of {self.text}")
 
     async def _speak(self) -> Answer:
         audio = b""
         try:
             if self._form == WHOLE:
-                return Answer(await self._client.speak(self._text, timeout_s=self._budget_s))
-            async with aclosing(self._client.stream(self._text, timeout_s=self._budget_s)) as chunks:
+                return Answer(await self._client.speak(self.text, timeout_s=self._budget_s))
+            async with aclosing(self._client.stream(self.text, timeout_s=self._budget_s)) as chunks:
                 async for chunk in chunks:
                     audio += chunk
         except SpeechError as exc:

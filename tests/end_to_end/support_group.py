@@ -207,20 +207,34 @@ class Group:
                 await node.end()
                 await node.start()
 
-    async def restart_server(self) -> None:
-        """Stop the server, start it again once every connection is broken, and wait until all are back.
+    async def restart_server(self, away_s: float = 0.0) -> None:
+        """Stop the server, start it again after so many seconds, and wait until all are back.
 
         What the proxies hold is lost with the connections, and nothing is held any more.
         """
-        self.server.stop()
-        for between in self._proxies:
-            await between.until_cut()
-            between.release()
-        self.server.start()
+        await self.stop_server()
+        await asyncio.sleep(away_s)
+        await self.start_server()
         for client in self.clients:
             await client.connection.established()
         await self.plain.established()
         await until_clean(self._unheard_nodes)
+
+    async def stop_server(self) -> None:
+        """Stop the server, and wait until every connection is broken."""
+        for between in self._proxies:
+            between.refuse()
+        self.server.stop()
+        for between in self._proxies:
+            await between.until_cut()
+            between.release()
+
+    async def start_server(self, *, but_for: Proxy | None = None) -> None:
+        """Start the server anew; the proxy `but_for` still refuses connections."""
+        self.server.start()
+        for between in self._proxies:
+            if between is not but_for:
+                await between.listen()
 
     async def _unheard_nodes(self) -> str:
         workers = (await self.caller.status()).workers

@@ -39,7 +39,11 @@ class Direction:
 
     async def until_passed(self, pattern: bytes, times: int = 1) -> None:
         """Wait until `pattern` has gone through so many times since `forget`."""
-        await self._until(lambda: self._passed.count(pattern) >= times, f"passed: {pattern!r}")
+        await self._until(lambda: self.count(pattern) >= times, f"passed: {pattern!r}")
+
+    def count(self, pattern: bytes) -> int:
+        """Return how often `pattern` has gone through since `forget`."""
+        return self._passed.count(pattern)
 
     def holds(self, pattern: bytes) -> bool:
         """Tell whether `pattern` is among what is held."""
@@ -85,6 +89,21 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        self._port = 0
+        self._listener: asyncio.Server | None = None
+
+    async def listen(self) -> None:
+        """Take connections, always on the same port."""
+        if self._listener is None:
+            self._listener = await asyncio.start_server(self._on_connection, "127.0.0.1", self._port)
+            self._port = self._listener.sockets[0].getsockname()[1]
+            self.url = f"nats://127.0.0.1:{self._port}"
+
+    def refuse(self) -> None:
+        """Take no new connection until `listen`."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def release(self) -> None:
         """Hold nothing any more, and count anew."""
@@ -104,7 +123,7 @@ class Proxy:
                 self._ended.clear()
                 await self._ended.wait()
 
-    async def on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._server)
@@ -134,11 +153,10 @@ class Proxy:
 async def proxy(server_url: str) -> AsyncIterator[Proxy]:
     """Listen in front of the server at `server_url`."""
     between = Proxy(server_url)
-    listener = await asyncio.start_server(between.on_connection, "127.0.0.1", 0)
-    between.url = f"nats://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    await between.listen()
     try:
         yield between
     finally:
-        listener.close()
+        between.refuse()
         between.cut()
         await between.until_cut()
