@@ -154,11 +154,12 @@ class Dispatcher:
         of heartbeats tell the two apart.
         """
         now = asyncio.get_running_loop().time()
-        return (
-            not self.cluster.has_nodes(model, now)
-            and self.settled.is_set()
-            and self.connection.connected_for_s >= self.timing.settle_s
-        )
+        return self.knows_all and not self.cluster.has_nodes(model, now)
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether every node has had the time to tell of itself since the (re)connect."""
+        return self.settled.is_set() and self.connection.connected_for_s >= self.timing.settle_s
 
     def check_room(self, ticket: Ticket) -> None:
         """Raise QueueFull if the FIFOs have no room for it, AllSlotsBusy if it would wait too long.

@@ -13,7 +13,7 @@ from nats.aio.subscription import Subscription
 
 from antiphon.errors import NoNodes, NotConnected, SpeechError
 from antiphon.subjects import WAITERS_QUEUE
-from antiphon.ticket import Outcome, Ticket
+from antiphon.ticket import Claim, Outcome, Ticket
 
 if TYPE_CHECKING:
     from antiphon.dispatch import Dispatcher
@@ -40,7 +40,6 @@ class ModelQueue:
         self._server: asyncio.Task[None] | None = None
         self._membership: Subscription | None = None
         self._wake_ups_left = 0
-        self._wake_ups = 0
         self._probing = False
         self._woken = asyncio.Event()
 
@@ -69,6 +68,8 @@ class ModelQueue:
             self.fifo.remove(ticket)
             ticket.queued = False
             self._count(ticket, -1)
+            if not self.fifo:
+                self._woken.set()
 
     def _count(self, ticket: Ticket, sign: int) -> None:
         self.characters += sign * ticket.characters
@@ -113,10 +114,10 @@ class ModelQueue:
                 self._woken.clear()
                 if self._wake_ups_left == 0:
                     await self._join()
-                if self._probing or self._wake_ups:
-                    await self._try_head()
+                if self._probing:
+                    await self._probe()
                 else:
-                    await self._wait_for_wake_up()
+                    await self._rest()
         except (NotConnected, nats.errors.Error) as exc:
             for ticket in list(self.fifo):
                 ticket.fail(NotConnected(f"no connection to NATS: {exc}"))
@@ -125,20 +126,24 @@ class ModelQueue:
             self._server = None
             self._leave_group()
 
-    async def _try_head(self) -> None:
+    async def _probe(self) -> None:
+        """Claim for the head, and note when nobody responds: from then on wake-ups tell of free slots."""
         if not self.fifo:
             return
-        self._wake_ups = max(0, self._wake_ups - 1)
-        head = self.fifo[0]
-        self.leave(head)
-        claim = await self._dispatcher.claim(head, self.on_outcome)
+        claim = await self._claim_for_head()
         # A claim that a frozen node has taken does not keep the next in line from trying.
         await asyncio.wait({claim.decided}, timeout=self._dispatcher.timing.pace_s)
         if claim.decided.done() and claim.decided.result() is Outcome.BUSY:
             self._probing = False
             self._give_up_if_absent()
 
-    async def _wait_for_wake_up(self) -> None:
+    async def _claim_for_head(self) -> Claim:
+        head = self.fifo[0]
+        self.leave(head)
+        return await self._dispatcher.claim(head, self.on_outcome)
+
+    async def _rest(self) -> None:
+        """Wait until there is more to do than wake-ups do by themselves, but not for ever."""
         try:
             async with asyncio.timeout(self._dispatcher.timing.retry_s):
                 await self._woken.wait()
@@ -163,21 +168,22 @@ class ModelQueue:
         self._probing = True
 
     async def _on_wake_up(self, _: Msg) -> None:
+        """Answer a wake-up with one claim, at once: claims for several slots do not wait for each other."""
         self._wake_ups_left = max(0, self._wake_ups_left - 1)
-        if self.fifo:
-            self._wake_ups += 1
+        if not self._wake_ups_left:
             self._woken.set()
-        else:
+        if not self.fifo:
             self._dispatcher.pass_on(self.model)
+        elif self._dispatcher.connection.nc.is_connected:
+            await self._claim_for_head()
+        else:
+            self.try_again()
 
     def _leave_group(self) -> None:
         membership, self._membership = self._membership, None
         left, self._wake_ups_left = self._wake_ups_left, 0
-        unused, self._wake_ups = self._wake_ups, 0
         if membership is not None and left:
             self._dispatcher.say(self._drain(membership), "leave the waiters")
-        for _ in range(unused):
-            self._dispatcher.pass_on(self.model)
 
     async def _drain(self, membership: Subscription) -> None:
         """Leave so that wake-ups on their way still arrive, and are passed on."""

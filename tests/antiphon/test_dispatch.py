@@ -220,14 +220,13 @@ async def test_one_caller_is_woken_for_each_slot(tts: TtsClient, node: ScriptedN
     assert waiting_in(tts) == 1
 
 
-async def test_a_wake_up_without_a_slot_leaves_the_order_as_it_was(
-    tts: TtsClient, node: ScriptedNode, speak: Speak
-) -> None:
+async def test_wake_ups_without_a_slot_lose_nobody(tts: TtsClient, node: ScriptedNode, speak: Speak) -> None:
     await speak(tts, "one", "two")
     for _ in range(40):  # more than a membership lasts for
         await node.announce()
     await settled(node.nc)
-    assert [await node.serve(), await node.serve()] == ["one", "two"]
+    # Their claims do not wait for each other, so either may be the one that meets the first slot.
+    assert {await node.serve(), await node.serve()} == {"one", "two"}
 
 
 async def test_wake_ups_that_find_nobody_waiting_are_passed_on(
