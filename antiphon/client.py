@@ -25,6 +25,7 @@ from antiphon.ticket import Limits, Ticket
 from antiphon.utterance import Utterance
 
 DEFAULT_TIMEOUT_S: Final = 60.0
+_LOOK_S: Final = 0.01
 _HELD_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -138,14 +139,14 @@ class TtsClient:
                 return check_token(model or self.default_model or "")
             except ValueError:
                 raise InvalidRequest(f"model {model!r} is no model name", param="model") from None
-        if (name := self._first_model()) is not None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + min(within_s, self._dispatcher.timing.settle_s)
+        while (name := self._first_model()) is None:
+            if self._dispatcher.knows_all or loop.time() >= ends_at:
+                break
+            await asyncio.sleep(_LOOK_S)  # it has just connected: the first node to tell of itself ends this
+        if name is not None:
             return name
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(within_s, self._dispatcher.timing.settle_s)):
-                while (name := self._first_model()) is None and not self._dispatcher.settled.is_set():
-                    await self._dispatcher.settled.wait()
-                if name is not None:
-                    return name
         if not self.connection.nc.is_connected:
             raise NotConnected("no connection to NATS")
         raise NoNodes("no node is alive")
