@@ -207,12 +207,12 @@ class Group:
                 await node.end()
                 await node.start()
 
-    async def restart_server(self, away_s: float = 0.0) -> None:
+    async def restart_server(self, signum: int = signal.SIGTERM, *, away_s: float = 0.0) -> None:
         """Stop the server, start it again after so many seconds, and wait until all are back.
 
         What the proxies hold is lost with the connections, and nothing is held any more.
         """
-        await self.stop_server()
+        await self.stop_server(signum)
         await asyncio.sleep(away_s)
         await self.start_server()
         for client in self.clients:
@@ -220,11 +220,11 @@ class Group:
         await self.plain.established()
         await until_clean(self._unheard_nodes)
 
-    async def stop_server(self) -> None:
-        """Stop the server, and wait until every connection is broken."""
+    async def stop_server(self, signum: int = signal.SIGTERM) -> None:
+        """Stop the server, and wait until every connection is broken; SIGUSR2 has it say so before."""
         for between in self._proxies:
             between.refuse()
-        self.server.stop()
+        await asyncio.to_thread(self.server.stop, signum)
         for between in self._proxies:
             await between.until_cut()
             between.release()

@@ -150,13 +150,17 @@ async def test_all_nodes_die_and_come_back(group: Group) -> None:
         assert whole(group, answer)
 
 
-async def test_the_server_is_away_for_two_seconds(group: Group) -> None:
+@pytest.mark.parametrize("lame_duck", [False, True])
+async def test_the_server_is_away_for_two_seconds(group: Group, *, lame_duck: bool) -> None:
     streams = await begin(group, 2, STREAM)
     callers = await begin(group, 6)
     for caller in (*streams, *callers[:2]):
         (await group.engines.next(caller.text)).piece()
     await until(lambda: group.caller.waiting() == 4, "four requests that wait")
-    await group.restart_server(away_s=2.0)
+    if lame_duck:  # it tells its clients to move on, and takes two seconds to end
+        await group.restart_server(signal.SIGUSR2)
+    else:
+        await group.restart_server(away_s=2.0)
     group.engines.let_end()
     for caller in (*streams, *callers):
         answer = await caller.answer()
