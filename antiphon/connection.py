@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import nats
 import nats.errors
@@ -20,23 +21,46 @@ from nats.aio.client import Server as PooledServer
 from antiphon.errors import NotConnected
 
 DEFAULT_SERVER: Final = "nats://127.0.0.1:4222"
+_PORTS: Final = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 _log: Final = logging.getLogger(__name__)
 
 ReconnectHook = Callable[[], Awaitable[None]]
 
 
 def server_list(servers: str | Sequence[str]) -> list[str]:
-    """Return the server URLs of a comma list or a sequence, in order. Raises ValueError if there are none."""
+    """Return the server URLs of a comma list or a sequence, in order.
+
+    Raises:
+        ValueError: there are none, or one is no address of a NATS server; the text holds no credentials.
+    """
     parts = servers.split(",") if isinstance(servers, str) else servers
     urls = [url.strip() for url in parts if url.strip()]
     if not urls:
         raise ValueError("no NATS server given")
+    for url in urls:
+        _address(url)
+    if len({_is_websocket(url) for url in urls}) > 1:
+        raise ValueError("WebSocket servers and others cannot be in one list")
     return urls
+
+
+def _address(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        if parts.hostname and not parts.hostname.isspace():
+            return parts.hostname, parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        pass
+    raise ValueError(f"{redacted(url)} is no address of a NATS server")
+
+
+def _is_websocket(url: str) -> bool:
+    return url.startswith(("ws://", "wss://"))
 
 
 def redacted(url: str) -> str:
     """Return `url` without its credentials, fit for a log."""
-    return re.sub(r"(?<=://)[^@/]*@", "", url)
+    return re.sub(r"^([a-z]+://)?.*@", r"\1", url)
 
 
 class OrderedClient(Client):
@@ -154,9 +178,12 @@ async def connected(
     within_s: bound on the first connect; None waits for the server as long as it takes.
 
     Raises:
-        NotConnected: no server answered within `within_s`, or it refused the credentials.
+        NotConnected: no server answered within `within_s`, it refused the credentials, or there is none.
     """
-    urls = server_list(servers)
+    try:
+        urls = server_list(servers)
+    except ValueError as exc:
+        raise NotConnected(f"no connection to NATS: {exc}") from None
     connection = Connection()
     failures: list[Exception] = []
 
@@ -225,11 +252,11 @@ def _in_order(
 
     nats-py would begin with the server *after* the lost one and so split the domain over two servers.
     """
-    rank = {re.sub(r"^.*://|^.*@", "", url).rpartition("@")[2]: i for i, url in enumerate(urls)}
+    rank = {_address(url): i for i, url in reversed(list(enumerate(urls)))}
 
     def choose(pool: list[PooledServer], _info: dict[str, Any]) -> tuple[PooledServer | None, float]:
         def key(server: PooledServer) -> tuple[int, int]:
-            return server.reconnects, rank.get(server.uri.netloc.rpartition("@")[2], len(rank))
+            return server.reconnects, rank.get(_address(server.uri.geturl()), len(urls))
 
         server = min(pool, key=key)
         return server, wait_s * random.uniform(0.8, 1.6) if server.reconnects else 0.0
