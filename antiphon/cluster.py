@@ -83,6 +83,10 @@ class Cluster:
         chosen = [w for (m, c), (w, _) in fresh.items() if model in (None, m) and c != without]
         return Waiting(sum(w.waiting for w in chosen), sum(w.characters for w in chosen))
 
+    def waiting_models(self, now: float) -> set[str]:
+        """Return the models that callers have reported to wait for."""
+        return {model for (model, _), (_, at) in self._waiting.items() if now - at < _WAITING_EXPIRES_S}
+
     def forecast(self, model: str, ahead: Waiting, now: float) -> float | None:
         """Return in how many seconds a request would find a free slot that joined the queue now.
 
@@ -101,7 +105,8 @@ class Cluster:
             if rate > 0:
                 rates.append(rate)
             running = [_rest_s(run.characters * rate, run.elapsed_s + now - seen.at) for run in beat.running]
-            free_in += [*running[: beat.slots], *[0.0] * (beat.slots - len(running))]
+            # A slot that is neither idle nor busy has its engine starting: it is not counted on.
+            free_in += [*running, *[0.0] * (beat.idle + max(0, beat.busy - len(running)))]
         if not free_in or not rates:
             return None
         return _start_of_next(free_in, ahead, sum(rates) / len(rates))

@@ -9,7 +9,7 @@ import random
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +23,8 @@ from antiphon.errors import NotConnected
 DEFAULT_SERVER: Final = "nats://127.0.0.1:4222"
 _PORTS: Final = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 _log: Final = logging.getLogger(__name__)
+_PATIENCE: Final = 8
+"""Failed attempts at a server before the next one is tried; about two seconds."""
 
 ReconnectHook = Callable[[], Awaitable[None]]
 
@@ -64,7 +66,7 @@ def redacted(url: str) -> str:
 
 
 class OrderedClient(Client):
-    """nats-py's client, with every flush behind all that was sent before it.
+    """nats-py's client, with every flush behind all that was sent before it, and safe to give up.
 
     nats-py writes a flush's PING past its own buffer: the answer could come while a subscription, or the end
     of one in drain(), was still on its way, and drain() threw away what the server delivered until then.
@@ -73,6 +75,12 @@ class OrderedClient(Client):
     async def _send_ping(self, future: asyncio.Future[Any] | None = None) -> None:
         await self._flush_pending(force_flush=True)
         await super()._send_ping(future)
+
+    async def _process_pong(self) -> None:
+        # A flush that was given up left its future behind: its late PONG would end nats-py's reading.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
 
 class Connection:
@@ -250,13 +258,15 @@ def _in_order(
 ) -> Callable[[list[PooledServer], dict[str, Any]], tuple[PooledServer | None, float]]:
     """Return a chooser that prefers the earliest listed server among those that failed least.
 
-    nats-py would begin with the server *after* the lost one and so split the domain over two servers.
+    nats-py would begin with the server *after* the lost one. The first few failures of a server do not count:
+    its restart is waited for, by all processes alike, before any moves on; else the domain would be split.
     """
     rank = {_address(url): i for i, url in reversed(list(enumerate(urls)))}
 
     def choose(pool: list[PooledServer], _info: dict[str, Any]) -> tuple[PooledServer | None, float]:
         def key(server: PooledServer) -> tuple[int, int]:
-            return server.reconnects, rank.get(_address(server.uri.geturl()), len(urls))
+            failures = max(0, server.reconnects - _PATIENCE)
+            return failures, rank.get(_address(server.uri.geturl()), len(urls))
 
         server = min(pool, key=key)
         return server, wait_s * random.uniform(0.8, 1.6) if server.reconnects else 0.0
@@ -271,4 +281,5 @@ async def _close(nc: Client) -> None:
             await nc.flush(timeout=2)
     except (nats.errors.Error, OSError, TimeoutError):
         _log.debug("not flushed before closing")
-    await nc.close()
+    with suppress(OSError, RuntimeError):  # the transport may be closed already
+        await nc.close()

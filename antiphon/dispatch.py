@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final
 
 import nats.errors
@@ -74,6 +75,7 @@ class Dispatcher:
         self.settled = asyncio.Event()
         self._queues: dict[str, ModelQueue] = {}
         self._accept_delays: deque[float] = deque(maxlen=100)
+        self._accept_p99_s = 0.0
         self._changed = asyncio.Event()
         self._reported: set[str] = set()
         self._strays: dict[str, float] = {}
@@ -111,8 +113,12 @@ class Dispatcher:
             bound.cancel()
             queue.leave(ticket)
             queue.users -= 1
-            if queue.unused:
-                self._queues.pop(ticket.model, None)
+            self.forget_if_unused(queue)
+
+    def forget_if_unused(self, queue: ModelQueue) -> None:
+        """Drop a queue that nobody uses, so that made-up names of models leave nothing behind."""
+        if queue.unused and self._queues.get(queue.model) is queue:
+            del self._queues[queue.model]
 
     def _waited_in_vain(self, ticket: Ticket) -> None:
         if self.connection.nc.is_connected:
@@ -124,6 +130,7 @@ class Dispatcher:
     def release(self, ticket: Ticket) -> None:
         """Forget a request that is over. An attempt that is accepted later still will be cancelled."""
         ticket.gone = True
+        ticket.end_pause()
         self._close(ticket)
         for claim in ticket.claims:
             asyncio.get_running_loop().call_at(ticket.deadline, self.inboxes.close, claim.token)
@@ -145,7 +152,12 @@ class Dispatcher:
     def waiting(self, model: str | None = None) -> Waiting:
         """Return what this process has waiting, for one model or for all."""
         chosen = [q for q in self._queues.values() if model in (None, q.model)]
-        return Waiting(sum(len(q.fifo) for q in chosen), sum(q.characters for q in chosen))
+        return Waiting(sum(q.n_waiting for q in chosen), sum(q.characters for q in chosen))
+
+    @property
+    def waiting_models(self) -> set[str]:
+        """The models that something waits for here."""
+        return {q.model for q in self._queues.values() if q.n_waiting}
 
     def absent(self, model: str) -> bool:
         """Tell whether it is certain that no node of the model lives.
@@ -171,7 +183,7 @@ class Dispatcher:
         queues = self._queues.values()
         n_bytes = sum(q.n_bytes for q in queues)
         if (
-            sum(len(q.fifo) for q in queues) >= self.limits.max_waiting
+            sum(q.n_waiting for q in queues) >= self.limits.max_waiting
             or n_bytes + len(ticket.payload) > self.limits.max_waiting_bytes
         ):
             raise QueueFull("too many requests wait already", retry_after_s=self.forecast(ticket.model))
@@ -181,18 +193,18 @@ class Dispatcher:
 
     # -- claims
 
-    async def claim(self, ticket: Ticket, on_outcome: Callable[[Ticket, Outcome], None]) -> Claim:
+    async def claim(self, ticket: Ticket, on_outcome: Callable[[Claim], None]) -> Claim:
         """Send the request once; `on_outcome` is called when it is decided what became of it."""
         claim = Claim(ticket)
-        claim.decided.add_done_callback(lambda decided: on_outcome(ticket, decided.result()))
+        claim.decided.add_done_callback(lambda _: on_outcome(claim))
         claim.token = self.inboxes.open(lambda msg: self._on_message(claim, msg))
         ticket.claims.append(claim)
         loop = asyncio.get_running_loop()
         try:
             await self.connection.established()
             if ticket.wanted:
-                claim.sent_at = loop.time()
-                await self._publish(ticket, claim.token, budget_s=ticket.deadline - claim.sent_at)
+                claim.sent_at = monotonic()
+                await self._publish(ticket, claim.token, budget_s=ticket.deadline - loop.time())
                 timeout_s = self._accept_timeout_s()
                 claim.timer = loop.call_later(timeout_s, self._decide, claim, Outcome.UNANSWERED)
             else:
@@ -221,12 +233,13 @@ class Dispatcher:
             raise NotConnected(f"not sent: {exc}") from exc
 
     def _accept_timeout_s(self) -> float:
-        seconds = max(
-            self.timing.accept_min_s,
-            4 * self.connection.rtt_s,
-            2 * max(self._accept_delays, default=0.0),
-        )
+        seconds = max(self.timing.accept_min_s, 4 * self.connection.rtt_s, 2 * self._accept_p99_s)
         return min(seconds, self.timing.accept_max_s)
+
+    def _note_accept_delay(self, seconds: float) -> None:
+        self._accept_delays.append(min(seconds, self.timing.accept_max_s))
+        ordered = sorted(self._accept_delays)
+        self._accept_p99_s = ordered[int(0.99 * (len(ordered) - 1))]
 
     def _decide(self, claim: Claim, outcome: Outcome) -> None:
         """Settle what became of a claim. Its token stays with a run, and where an answer may still come."""
@@ -252,7 +265,7 @@ class Dispatcher:
             return
         match event:
             case Accepted(node, slot):
-                self._accept_delays.append(asyncio.get_running_loop().time() - claim.sent_at)
+                self._note_accept_delay(monotonic() - claim.sent_at)
                 if ticket.wanted:
                     ticket.run = Run(
                         self.connection, self.subjects, self.timing, id=run_id, node=node, slot=slot
@@ -312,7 +325,7 @@ class Dispatcher:
                 async with asyncio.timeout(1.0 if self._reported else None):
                     await self._changed.wait()
             self._changed.clear()
-            waiting = {q.model for q in self._queues.values() if q.fifo}
+            waiting = self.waiting_models
             for model in waiting | self._reported:
                 report = encode_waiting(self.waiting(model))
                 await self._send(self.subjects.waiting(model, self.caller), report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import insort
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import nats.errors
@@ -33,6 +34,8 @@ class ModelQueue:
     def __init__(self, dispatcher: Dispatcher, model: str) -> None:
         self.model = model
         self.fifo: list[Ticket] = []
+        self.n_waiting = 0
+        """Requests in the FIFO, and those from it whose claims are on their way."""
         self.characters = 0
         self.n_bytes = 0
         self.users = 0
@@ -41,15 +44,18 @@ class ModelQueue:
         self._membership: Subscription | None = None
         self._wake_ups_left = 0
         self._probing = False
+        self._probing_since = 0.0
         self._woken = asyncio.Event()
 
     @property
     def unused(self) -> bool:
         """Whether nothing would be missed if this queue were forgotten."""
-        return self.users == 0 and not self.fifo and self._server is None
+        return self.users == 0 and self.n_waiting == 0 and self._server is None
 
     def enter(self, ticket: Ticket) -> None:
         """Put a request at its place in the FIFO. Raises QueueFull or AllSlotsBusy if it finds no room."""
+        if ticket.queued:
+            return
         if not ticket.admitted:
             self._dispatcher.check_room(ticket)
             ticket.admitted = True
@@ -58,20 +64,26 @@ class ModelQueue:
         else:
             self.fifo.append(ticket)
         ticket.queued = True
-        self._count(ticket, 1)
+        if not ticket.counted:
+            self._count(ticket, 1)
+        if self._probing:
+            self._woken.set()
         if self._server is None:
             self._server = self._dispatcher.spawn(self._serve(), f"waiting for {self.model}")
 
     def leave(self, ticket: Ticket) -> None:
-        """Take a request out of the FIFO if it is there."""
+        """Forget a request: it has its run, or it is over."""
         if ticket.queued:
             self.fifo.remove(ticket)
             ticket.queued = False
+        if ticket.counted:
             self._count(ticket, -1)
-            if not self.fifo:
+            if not self.n_waiting:
                 self._woken.set()
 
     def _count(self, ticket: Ticket, sign: int) -> None:
+        ticket.counted = sign > 0
+        self.n_waiting += sign
         self.characters += sign * ticket.characters
         self.n_bytes += sign * len(ticket.payload)
         self._dispatcher.changed()
@@ -79,20 +91,24 @@ class ModelQueue:
     def try_again(self) -> None:
         """Have the FIFO try until nobody responds: something may have changed without a wake-up."""
         self._probing = True
+        self._probing_since = monotonic()
         self._woken.set()
 
-    def on_outcome(self, ticket: Ticket, outcome: Outcome) -> None:
+    def on_outcome(self, claim: Claim) -> None:
         """Have a request whose claim came to nothing wait in the FIFO."""
+        ticket, outcome = claim.ticket, claim.decided.result()
+        if outcome is Outcome.BUSY and claim.sent_at >= self._probing_since:
+            self._probing = False  # from now on wake-ups tell of free slots
         if not ticket.wanted:
             return
-        dispatcher = self._dispatcher
-        if outcome is Outcome.BUSY and not ticket.admitted and dispatcher.absent(self.model):
-            ticket.fail(NoNodes(f"no node of model {self.model} is alive", param="model"))
-        elif outcome is Outcome.UNANSWERED and ticket.attempts > 1:
-            pause_s = min(0.01 * 2**ticket.attempts, dispatcher.timing.retry_s)
-            asyncio.get_running_loop().call_later(pause_s, self._come_back, ticket)
-        elif outcome is Outcome.BUSY:
+        ticket.unanswered = ticket.unanswered + 1 if outcome is Outcome.UNANSWERED else 0
+        if outcome is Outcome.BUSY:
             self._admit(ticket)
+            self._give_up_if_absent()
+        elif ticket.unanswered > 1:
+            pause_s = min(0.02 * 2 ** min(ticket.unanswered, 10), self._dispatcher.timing.retry_s)
+            loop = asyncio.get_running_loop()
+            ticket.pause = loop.call_later(pause_s, self._come_back, ticket)
         else:
             self._come_back(ticket)
 
@@ -108,13 +124,13 @@ class ModelQueue:
             ticket.fail(exc)
 
     async def _serve(self) -> None:
-        """Claim slots for the heads of the FIFO until it is empty."""
+        """Claim slots for the heads of the FIFO while anything waits."""
         try:
-            while self.fifo:
+            while self.n_waiting:
                 self._woken.clear()
                 if self._wake_ups_left == 0:
                     await self._join()
-                if self._probing:
+                if self._probing and self.fifo:
                     await self._probe()
                 else:
                     await self._rest()
@@ -125,22 +141,23 @@ class ModelQueue:
         finally:
             self._server = None
             self._leave_group()
+            self._dispatcher.forget_if_unused(self)
 
     async def _probe(self) -> None:
-        """Claim for the head, and note when nobody responds: from then on wake-ups tell of free slots."""
-        if not self.fifo:
-            return
+        """Claim for the head. One that a frozen node has taken does not keep the next in line from trying."""
         claim = await self._claim_for_head()
-        # A claim that a frozen node has taken does not keep the next in line from trying.
-        await asyncio.wait({claim.decided}, timeout=self._dispatcher.timing.pace_s)
-        if claim.decided.done() and claim.decided.result() is Outcome.BUSY:
-            self._probing = False
-            self._give_up_if_absent()
+        if claim is not None:
+            pace_s = max(self._dispatcher.timing.pace_s, 3 * self._dispatcher.connection.rtt_s)
+            await asyncio.wait({claim.decided}, timeout=pace_s)
 
-    async def _claim_for_head(self) -> Claim:
-        head = self.fifo[0]
-        self.leave(head)
-        return await self._dispatcher.claim(head, self.on_outcome)
+    async def _claim_for_head(self) -> Claim | None:
+        """Claim for the first that still wants a run; None if there is none."""
+        while self.fifo:
+            head = self.fifo.pop(0)
+            head.queued = False
+            if head.wanted:
+                return await self._dispatcher.claim(head, self.on_outcome)
+        return None
 
     async def _rest(self) -> None:
         """Wait until there is more to do than wake-ups do by themselves, but not for ever."""
@@ -148,11 +165,11 @@ class ModelQueue:
             async with asyncio.timeout(self._dispatcher.timing.retry_s):
                 await self._woken.wait()
         except TimeoutError:
-            self._probing = True
+            self.try_again()
 
     def _give_up_if_absent(self) -> None:
         """Fail what waits for a model that never had a node. One whose nodes died may get them back."""
-        if self._dispatcher.absent(self.model) and not self._dispatcher.cluster.was_seen(self.model):
+        if not self._dispatcher.cluster.was_seen(self.model) and self._dispatcher.absent(self.model):
             for ticket in self.fifo:
                 ticket.fail(NoNodes(f"no node of model {self.model} is alive", param="model"))
 
@@ -165,19 +182,17 @@ class ModelQueue:
         self._membership = await connection.nc.subscribe(subject, queue=WAITERS_QUEUE, cb=self._on_wake_up)
         await self._membership.unsubscribe(limit=WAKE_UPS)
         self._wake_ups_left = WAKE_UPS
-        self._probing = True
+        self.try_again()
 
     async def _on_wake_up(self, _: Msg) -> None:
         """Answer a wake-up with one claim, at once: claims for several slots do not wait for each other."""
         self._wake_ups_left = max(0, self._wake_ups_left - 1)
         if not self._wake_ups_left:
             self._woken.set()
-        if not self.fifo:
-            self._dispatcher.pass_on(self.model)
-        elif self._dispatcher.connection.nc.is_connected:
-            await self._claim_for_head()
-        else:
+        if not self._dispatcher.connection.nc.is_connected:
             self.try_again()
+        elif await self._claim_for_head() is None:
+            self._dispatcher.pass_on(self.model)
 
     def _leave_group(self) -> None:
         membership, self._membership = self._membership, None

@@ -9,7 +9,7 @@ from dataclasses import replace
 import nats.errors
 from nats.aio.msg import Msg
 
-from antiphon.cluster import GroupStatus, Seen, group_status
+from antiphon.cluster import GroupStatus, group_status
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import MalformedMessage, NotConnected
 from antiphon.heartbeat import Waiting, decode_heartbeat
@@ -21,8 +21,7 @@ class StatusRounds:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._round: asyncio.Task[None] | None = None
-        self._answered: set[str] = set()
+        self._round: tuple[asyncio.Task[None], set[str]] | None = None
 
     async def refresh(self) -> None:
         """Begin a round after a (re)connect; its replies count as heartbeats."""
@@ -37,32 +36,30 @@ class StatusRounds:
         """
         if not self._dispatcher.connection.nc.is_connected:
             raise NotConnected("no connection to NATS")
-        await asyncio.shield(self._begin())
+        task, answered = self._begin()
+        await asyncio.shield(task)
         now = asyncio.get_running_loop().time()
-        cluster = self._dispatcher.cluster
-        seen = [self._marked(each) for each in cluster.nodes(now)]
-        return group_status(seen, self._waiting({each.heartbeat.model for each in seen}))
+        nodes = self._dispatcher.cluster.nodes(now)
+        seen = [s if s.heartbeat.node in answered else replace(s, silent=True) for s in nodes]
+        return group_status(seen, self._waiting(now))
 
-    def _begin(self) -> asyncio.Task[None]:
-        if self._round is None or self._round.done():
-            self._answered = set()
-            self._round = self._dispatcher.spawn(self._ask(), "status round")
+    def _begin(self) -> tuple[asyncio.Task[None], set[str]]:
+        """Return the round that runs, or a new one, with the set of nodes that answer it."""
+        if self._round is None or self._round[0].done():
+            answered: set[str] = set()
+            self._round = self._dispatcher.spawn(self._ask(answered), "status round"), answered
         return self._round
 
-    def _marked(self, seen: Seen) -> Seen:
-        return seen if seen.heartbeat.node in self._answered else replace(seen, silent=True)
-
-    def _waiting(self, models: set[str]) -> dict[str, Waiting]:
-        now = asyncio.get_running_loop().time()
+    def _waiting(self, now: float) -> dict[str, Waiting]:
         dispatcher = self._dispatcher
         sums: dict[str, Waiting] = {}
-        for model in models:
+        for model in dispatcher.waiting_models | dispatcher.cluster.waiting_models(now):
             others = dispatcher.cluster.waiting(now, model, without=dispatcher.caller)
             mine = dispatcher.waiting(model)
             sums[model] = Waiting(others.waiting + mine.waiting, others.characters + mine.characters)
         return sums
 
-    async def _ask(self) -> None:
+    async def _ask(self, answered: set[str]) -> None:
         """Ask all nodes; ends when every node known from heartbeats has replied, or when the time is up."""
         dispatcher = self._dispatcher
         loop = asyncio.get_running_loop()
@@ -76,8 +73,8 @@ class StatusRounds:
             with suppress(MalformedMessage):
                 heartbeat = decode_heartbeat(msg.data)
                 dispatcher.cluster.heard(heartbeat, loop.time())
-                self._answered.add(heartbeat.node)
-                if expected and expected <= self._answered:
+                answered.add(heartbeat.node)
+                if expected and expected <= answered:
                     complete.set()
 
         token = dispatcher.inboxes.open(on_reply)

@@ -44,6 +44,7 @@ class Claim:
     """One attempt of a ticket, on an inbox token of its own.
 
     decided: its outcome, once there is one. outcome: the last one; after UNANSWERED it may be accepted late.
+    sent_at: on time.monotonic(), which is finer than a loop's clock.
     """
 
     __slots__ = ("decided", "outcome", "sent_at", "ticket", "timer", "token")
@@ -95,6 +96,9 @@ class Ticket:
         self.attempts = 0
         self.admitted = False
         self.queued = False
+        self.counted = False
+        self.unanswered = 0
+        self.pause: asyncio.TimerHandle | None = None
         self.gone = False
         self.run: Run | None = None
         self.claims: list[Claim] = []
@@ -102,9 +106,16 @@ class Ticket:
 
     def renew(self) -> None:
         """Forget the run, so that another can be claimed."""
+        self.end_pause()
         self.run = None
         self.claimed = asyncio.get_running_loop().create_future()
         self.claimed.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def end_pause(self) -> None:
+        """Have no claim follow by itself any more."""
+        if self.pause is not None:
+            self.pause.cancel()
+            self.pause = None
 
     def fail(self, exc: SpeechError) -> None:
         """Let whoever waits for the run have `exc` instead."""
