@@ -42,7 +42,7 @@ def main(options: list[str]) -> None:
         ["fault", "right", "extra s, p50", "extra s, max"],
         rows,
         "Extra: from the fault to the whole answer, less the synthesis itself. What was done before\n"
-        "the fault is lost besides. To be reached: 2 s.",
+        "the fault is lost besides; a negative time says that nothing was. To be reached: 2 s.",
     )
 
 

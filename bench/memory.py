@@ -84,7 +84,7 @@ async def _speak(gateway: Gateway) -> None:
     for number in range(SPOKEN):
         reply = await connection.send(post(f"This is sentence number {number}. " * (1 + number % 20)))
         if reply.status != 200:
-            raise RuntimeError(f"status {reply.status}")
+            raise RuntimeError(f"status {reply.status}: {reply.body[:500]!r}")
     connection.close()
 
 

@@ -73,7 +73,7 @@ async def _saturate(port: int, n_connections: int, n: int) -> float:
         for number in numbers:
             reply = await connection.send(post(f"ms={SLEEP_MS} id={number}"))
             if reply.status != 200:
-                raise RuntimeError(f"status {reply.status}")
+                raise RuntimeError(f"status {reply.status}: {reply.body[:500]!r}")
         connection.close()
 
     started_at = time.perf_counter()
@@ -91,7 +91,7 @@ async def _antiphon(group: Processes, port: int, n: int) -> list[list[object]]:
         async def over_http(model: str, text: str) -> None:
             reply = await connection.send(post(text, model=model))
             if reply.status != 200:
-                raise RuntimeError(f"status {reply.status}")
+                raise RuntimeError(f"status {reply.status}: {reply.body[:500]!r}")
 
         async def over_client(text: str) -> None:
             await tts.speak(text, model="passthrough")
