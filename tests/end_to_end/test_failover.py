@@ -197,6 +197,38 @@ async def test_breaking_connections_under_load_leaves_no_ghosts(group: Group) ->
     await group.until_settled()
 
 
+async def test_slots_that_become_free_without_a_connection_join_once(group: Group) -> None:
+    for _ in range(8):
+        speakings = await group.occupy()
+        for node in group.nodes:
+            node.proxy.refuse()
+            node.proxy.cut()
+            await node.proxy.until_cut()
+        for speaking in speakings:
+            speaking.end()
+        for speaking in speakings:
+            async with asyncio.timeout(GUARD_S):
+                await speaking.gone.wait()
+        group.engines.let_end()
+        flood = asyncio.create_task(_flood(group, n_runs=8), name="flood")
+        for node in group.nodes:
+            await node.proxy.listen()
+        await flood
+        await group.until_settled()
+        await group.serves()  # a ghost of a slot would swallow one of these
+        group.engines.all.clear()
+
+
+async def _flood(group: Group, *, n_runs: int) -> None:
+    """Send plain requests without a pause, so that a slot is hit in the moment in which it joins."""
+    nc = group.plain.nc
+    inbox = nc.new_inbox()
+    async with asyncio.timeout(GUARD_S):
+        while len(group.engines.of("flood")) < n_runs:
+            await nc.publish(group.synth_subject, b"flood", reply=inbox)
+            await nc.flush()
+
+
 async def test_forced_reconnects_of_the_caller_lose_nothing(group: Group) -> None:
     group.engines.let_end()
     traffic = Traffic(group, 6)
