@@ -76,6 +76,12 @@ class OrderedClient(Client):
         await self._flush_pending(force_flush=True)
         await super()._send_ping(future)
 
+    async def _connect_to_server(self, s: Any) -> None:
+        # An attempt that failed in the handshake left its socket open.
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(s)
+
     async def _process_pong(self) -> None:
         # A flush that was given up left its future behind: its late PONG would end nats-py's reading.
         if self._pongs and self._pongs[0].done():

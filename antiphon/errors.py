@@ -14,7 +14,7 @@ class SpeechError(Exception):
 
     code: ClassVar[str] = "internal"
     number: ClassVar[int] = 500
-    """For the header Nats-Service-Error-Code, which must be a number; the meanings are HTTP's."""
+    """The HTTP status that says the same; also for the header Nats-Service-Error-Code."""
     retryable: ClassVar[bool] = False
     _by_code: ClassVar[dict[str, type[SpeechError]]] = {}
 
@@ -69,7 +69,7 @@ class TextTooLong(SpeechError):
     """The text has more characters than the limit."""
 
     code = "text_too_long"
-    number = 413
+    number = 400
 
 
 class NothingToSpeak(SpeechError):
@@ -83,7 +83,7 @@ class AudioTooLarge(SpeechError):
     """The audio passes a limit; for a plain reply, ask for the stream instead."""
 
     code = "audio_too_large"
-    number = 413
+    number = 400
 
 
 # The group cannot take the request now: a later try can succeed.
@@ -142,7 +142,7 @@ class EngineCrashed(SpeechError):
     """The engine's process died, hung past its bound, or wrote nonsense; another slot may do better."""
 
     code = "engine_crashed"
-    number = 503
+    number = 502
     retryable = True
 
 
@@ -156,7 +156,7 @@ class RunLost(SpeechError):
     """The node in charge died, froze or lost its connection; or a part of the stream is missing."""
 
     code = "run_lost"
-    number = 503
+    number = 502
     retryable = True
 
 
@@ -177,7 +177,7 @@ class Cancelled(SpeechError):
     """The caller cancelled the run."""
 
     code = "cancelled"
-    number = 499
+    number = 500
 
 
 class MalformedMessage(Exception):

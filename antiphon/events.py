@@ -170,10 +170,14 @@ def decode_event(data: bytes) -> tuple[str, Event]:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The caller has consumed `bytes` more bytes of a run's audio."""
+    """The caller has consumed `bytes` more bytes of a run's audio, `total` since its beginning.
+
+    A total is right even if an earlier credit was lost; None from a caller that sends none.
+    """
 
     run: str
     bytes: int
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +188,20 @@ class Cancel:
 
 
 def encode_credit(credit: Credit) -> bytes:
-    """Return {run, bytes}."""
-    return encode_map({"run": credit.run, "bytes": credit.bytes})
+    """Return {run, bytes, total}."""
+    return encode_map({"run": credit.run, "bytes": credit.bytes, "total": credit.total})
 
 
 def decode_credit(data: bytes) -> Credit:
-    """Read {run, bytes}. Raises MalformedMessage."""
+    """Read {run, bytes} and perhaps total. Raises MalformedMessage."""
     values = decode_map(data)
     run, n_bytes = values.get("run"), values.get("bytes")
     if not isinstance(run, str) or not isinstance(n_bytes, int) or isinstance(n_bytes, bool) or n_bytes < 0:
         raise MalformedMessage("a credit is {run, bytes}")
-    return Credit(run, n_bytes)
+    total = values.get("total")
+    if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 0):
+        raise MalformedMessage("a credit's total is a number of bytes")
+    return Credit(run, n_bytes, total)
 
 
 def encode_cancel(cancel: Cancel) -> bytes:

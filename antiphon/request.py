@@ -12,6 +12,8 @@ import msgpack
 from antiphon.errors import InvalidRequest
 
 DEFAULT_WINDOW_BYTES: Final = 1024 * 1024
+MAX_ID_CHARACTERS: Final = 128
+MAX_VOICE_CHARACTERS: Final = 200
 MIN_SPEED: Final = 0.25
 MAX_SPEED: Final = 4.0
 
@@ -67,6 +69,8 @@ class SpeechRequest:
         if self.voice is not None:
             if not (isinstance(self.voice, str) and self.voice):
                 raise InvalidRequest("voice must be a non-empty string", param="voice")
+            if len(self.voice) > MAX_VOICE_CHARACTERS:
+                raise InvalidRequest(f"voice has more than {MAX_VOICE_CHARACTERS} characters", param="voice")
             _require_unicode(self.voice, "voice")
         if not isinstance(self.speed, (int, float)) or isinstance(self.speed, bool):
             raise InvalidRequest("speed must be a number", param="speed")
@@ -149,7 +153,7 @@ def _request_kind(data: bytes, content_type: str | None) -> Literal["msgpack", "
                 return "text"
             case other:
                 raise InvalidRequest(
-                    f"Content-Type {other} is none of application/msgpack, application/json, text/plain"
+                    f"Content-Type {other[:80]} is none of application/msgpack, application/json, text/plain"
                 )
     # 0x80-0x8f (a map of up to 15 keys) never begins UTF-8 text; a larger map needs the header.
     if b"\x80" <= data[:1] <= b"\x8f":
@@ -196,12 +200,15 @@ class Envelope:
             InvalidRequest: a number is none, or is negative.
         """
         headers = headers or {}
+        id = headers.get(ID) or default_id
+        if len(id) > MAX_ID_CHARACTERS or not (id.isascii() and id.isprintable()):
+            raise InvalidRequest(f"{ID} must be at most {MAX_ID_CHARACTERS} printable ASCII characters")
         reply = headers.get(REPLY, "")
         if reply not in ("", "stream"):
             raise InvalidRequest(f"{REPLY} must be 'stream' or absent")
         budget_ms = _header_number(headers, BUDGET_MS, None)
         return cls(
-            id=headers.get(ID) or default_id,
+            id=id,
             attempt=_header_number(headers, ATTEMPT, 1) or 1,
             budget_s=None if budget_ms is None else budget_ms / 1000,
             stream=reply == "stream",

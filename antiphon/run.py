@@ -12,7 +12,17 @@ import nats.errors
 
 from antiphon.connection import Connection
 from antiphon.errors import RunLost, SpeechError
-from antiphon.events import AudioChunk, Cancel, Credit, End, Event, Failure, encode_cancel, encode_credit
+from antiphon.events import (
+    AudioChunk,
+    Cancel,
+    Credit,
+    End,
+    Event,
+    Failure,
+    Progress,
+    encode_cancel,
+    encode_credit,
+)
 from antiphon.request import DEFAULT_WINDOW_BYTES
 from antiphon.subjects import Subjects, service
 
@@ -87,7 +97,7 @@ class Run:
                     yield audio
                     uncredited += len(audio)
                     if uncredited >= DEFAULT_WINDOW_BYTES // 4:
-                        await self._grant(uncredited)
+                        await self._grant(uncredited, n_bytes)
                         uncredited = 0
                 case End() as end:
                     if (end.n_chunks, end.n_bytes) != (n_chunks, n_bytes):
@@ -96,8 +106,12 @@ class Run:
                     return
                 case Failure(code, text, param):
                     raise SpeechError.from_code(code, text, param=param)
+                case Progress():
+                    # No audio comes: perhaps a credit was lost with a connection. The total is always right.
+                    await self._grant(uncredited, n_bytes)
+                    uncredited = 0
                 case _:
-                    pass  # progress, a repeated accepted, or an event of a newer version
+                    pass  # a repeated accepted, or an event of a newer version
 
     async def cancel(self) -> None:
         """Tell the node that nobody listens any more."""
@@ -105,8 +119,10 @@ class Run:
             self.over = True
             await self._publish(self._subjects.cancel(self.node), encode_cancel(Cancel(self.id)))
 
-    async def _grant(self, n_bytes: int) -> None:
-        await self._publish(self._subjects.credit(self.node), encode_credit(Credit(self.id, n_bytes)))
+    async def _grant(self, n_bytes: int, total: int) -> None:
+        if total:
+            credit = encode_credit(Credit(self.id, n_bytes, total))
+            await self._publish(self._subjects.credit(self.node), credit)
 
     async def _publish(self, subject: str, payload: bytes) -> None:
         # Without a connection the node finds out by itself that nobody listens.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
-import signal
 import sys
 from typing import Final
 
@@ -15,6 +13,7 @@ import uvloop
 from antiphon import connect
 from antiphon.errors import NotConnected
 from antiphon.logs import configure_logging
+from antiphon.process import say, stop_on_signals
 from antiphon.settings import SettingsError, load
 from antiphon.subjects import Subjects
 from antiphon.ticket import Limits
@@ -38,18 +37,11 @@ def main() -> int:
         _allow_open_files(settings.max_connections + MAX_REFUSALS + _OTHER_FILES)
         uvloop.run(run(settings))
     except* SettingsError as group:
-        status = _say(group, BAD_SETTING)
+        say(group)
+        status = BAD_SETTING
     except* (CannotListen, NotConnected) as group:
-        status = _say(group, FAILED)
-    return status
-
-
-def _say(group: BaseExceptionGroup[Exception], status: int) -> int:
-    """Print the first failure as one sentence."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    sys.stderr.write(f"{first}\n")
+        say(group)
+        status = FAILED
     return status
 
 
@@ -61,7 +53,7 @@ async def run(settings: GatewaySettings) -> None:
         CannotListen: the address cannot be had.
         NotConnected: NATS refused the credentials, or the connection is closed for good.
     """
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     link = Link()
     async with listening(make_app(link, settings), settings) as http:
         _log.info("listening", url=http.url)
@@ -93,20 +85,6 @@ async def keep_connected(link: Link, settings: GatewaySettings) -> None:
     finally:
         link.set(None)
     raise NotConnected("the NATS connection is closed for good")
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
-    stop = asyncio.Event()
-
-    def on_signal(signum: int) -> None:
-        if stop.is_set():
-            os._exit(128 + signum)
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, on_signal, signum)
-    return stop
 
 
 def _allow_open_files(n: int) -> None:

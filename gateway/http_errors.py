@@ -16,25 +16,7 @@ import structlog
 from aiohttp import web
 
 from antiphon.errors import (
-    AllSlotsBusy,
-    AttemptsExhausted,
-    AudioTooLarge,
-    BadAudio,
-    Cancelled,
-    DeadlineExceeded,
-    Draining,
-    EngineCrashed,
-    EngineFailed,
-    InvalidRequest,
-    NoNodes,
-    NotConnected,
-    NothingToSpeak,
-    QueueFull,
-    RunLost,
     SpeechError,
-    TextTooLong,
-    UnknownVoice,
-    UnsupportedFormat,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,27 +29,9 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _log: Final = structlog.get_logger(__name__)
 
 STATUS: Final[Mapping[type[SpeechError], HTTPStatus]] = {
-    SpeechError: HTTPStatus.INTERNAL_SERVER_ERROR,
-    InvalidRequest: HTTPStatus.BAD_REQUEST,
-    UnknownVoice: HTTPStatus.BAD_REQUEST,
-    UnsupportedFormat: HTTPStatus.BAD_REQUEST,
-    TextTooLong: HTTPStatus.BAD_REQUEST,
-    NothingToSpeak: HTTPStatus.BAD_REQUEST,
-    AudioTooLarge: HTTPStatus.BAD_REQUEST,
-    AllSlotsBusy: HTTPStatus.SERVICE_UNAVAILABLE,
-    QueueFull: HTTPStatus.SERVICE_UNAVAILABLE,
-    NoNodes: HTTPStatus.SERVICE_UNAVAILABLE,
-    Draining: HTTPStatus.SERVICE_UNAVAILABLE,
-    NotConnected: HTTPStatus.SERVICE_UNAVAILABLE,
-    EngineFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
-    EngineCrashed: HTTPStatus.BAD_GATEWAY,
-    BadAudio: HTTPStatus.INTERNAL_SERVER_ERROR,
-    RunLost: HTTPStatus.BAD_GATEWAY,
-    AttemptsExhausted: HTTPStatus.INTERNAL_SERVER_ERROR,
-    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
-    Cancelled: HTTPStatus.INTERNAL_SERVER_ERROR,
+    error: HTTPStatus(error.number) for error in SpeechError.codes().values()
 }
-"""Speech failures: the nearest class of an error that is listed gives its status."""
+"""Speech failures, as the errors themselves say."""
 
 HTTP_CODES: Final[Mapping[int, str]] = {
     400: "malformed_http",

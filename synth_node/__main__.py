@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 from typing import Final
 
@@ -16,6 +14,7 @@ from antiphon.connection import Connection, connected
 from antiphon.errors import NotConnected
 from antiphon.inbox import inboxes
 from antiphon.logs import configure_logging
+from antiphon.process import say, stop_on_signals
 from antiphon.settings import SettingsError, load
 from synth_node.config import SynthSettings
 from synth_node.node import SynthNode
@@ -34,18 +33,11 @@ def main() -> int:
         configure_logging(settings.log_level, settings.log_format)
         uvloop.run(run(settings))
     except* (SettingsError, EngineUnavailable) as group:
-        status = _say(group, BAD_SETTING)
+        say(group)
+        status = BAD_SETTING
     except* NotConnected as group:
-        status = _say(group, FAILED)
-    return status
-
-
-def _say(group: BaseExceptionGroup[Exception], status: int) -> int:
-    """Print the first failure as one sentence."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    sys.stderr.write(f"{first}\n")
+        say(group)
+        status = FAILED
     return status
 
 
@@ -56,8 +48,18 @@ async def run(settings: SynthSettings) -> None:
         EngineUnavailable: the engine cannot be started at all.
         NotConnected: NATS refused the credentials, or the connection is closed for good.
     """
-    stop = asyncio.Event()
-    _stop_on_signals(stop)
+    stop = stop_on_signals()
+    joined = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(serve(settings, stop, joined), name="serve")
+        await stop.wait()
+        if not joined.is_set():
+            serving.cancel()  # there is no group yet that one could leave
+    _log.info("left")
+
+
+async def serve(settings: SynthSettings, stop: asyncio.Event, joined: asyncio.Event) -> None:
+    """Connect, however long that takes, and be a node until `stop`. joined: set once the node can drain."""
     async with (
         connected(
             settings.nats_urls,
@@ -69,23 +71,13 @@ async def run(settings: SynthSettings) -> None:
         background() as spawn,
     ):
         spawn(_watch(connection), "watch the connection")
+        joined.set()
         await SynthNode(connection, boxes, spawn, settings).run(stop)
-    _log.info("left")
 
 
 async def _watch(connection: Connection) -> None:
     await connection.closed.wait()
     raise NotConnected("the NATS connection is closed for good")
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(128 + signal.SIGTERM)
-        stop.set()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, on_signal)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ class SynthSettings(ProcessSettings):
     """Longest text of one utterance, in characters."""
     buffer_bytes: Annotated[int, Field(ge=1)] = 16 * MIB
     """Encoded audio kept for one slow caller while its slot is free already, in bytes."""
+    buffer_total_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
+    """The same over all callers of this node, in bytes."""
     heartbeat_s: Seconds = 1.0
     """Time between heartbeats, in seconds; a node that misses three is gone."""
     rearm_s: Seconds = 20.0

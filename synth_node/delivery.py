@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import Final, Protocol
 
+import nats.errors
 from nats.aio.client import Client
 
 from antiphon.background import Spawn
@@ -31,8 +32,39 @@ from antiphon.request import (
     SYNTHESIS_MS,
 )
 
+_MAX_TEXT_CHARACTERS: Final = 400
 _HEADER_ROOM: Final = 1024
 """Bytes kept free for subject and headers below max_payload: the server counts headers as payload."""
+
+
+def _short(text: str) -> str:
+    """Return `text` on one line, short enough for any message."""
+    return " ".join(text.split())[:_MAX_TEXT_CHARACTERS]
+
+
+class Buffer:
+    """Encoded audio that a node keeps for slow callers, in bytes, over all of its runs."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._n_bytes = 0
+        self._freed = asyncio.Event()
+
+    def add(self, n_bytes: int) -> None:
+        """Note that `n_bytes` more (or, below zero, less) are kept."""
+        self._n_bytes += n_bytes
+        if n_bytes < 0:
+            self._freed.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit is passed."""
+        return self._n_bytes > self._limit
+
+    async def change(self) -> None:
+        """Wait until less is kept."""
+        self._freed.clear()
+        await self._freed.wait()
 
 
 class Delivery(Protocol):
@@ -50,8 +82,8 @@ class Delivery(Protocol):
     async def fail(self, exc: SpeechError) -> None:
         """Tell the caller that there is no (more) audio."""
 
-    def credit(self, n_bytes: int) -> None:
-        """Note that the caller has consumed `n_bytes` more."""
+    def credit(self, n_bytes: int, total: int | None) -> None:
+        """Note that the caller has consumed `n_bytes` more; `total` in all, if it says so."""
 
     def close(self) -> None:
         """Deliver nothing more."""
@@ -68,15 +100,26 @@ class StreamDelivery:
     """Events on the caller's inbox; at most `window` bytes of audio are unacknowledged.
 
     subject: the caller's inbox. reply: an inbox of the node, where "no responders" tells that the caller is
-    gone. What the window does not let out waits here, up to `buffer_bytes`; past that the engine waits.
+    gone. What the window does not let out waits here, up to `buffer_bytes`, and in all runs together up to
+    what `buffer` may hold; past that the engine waits.
     """
 
     def __init__(
-        self, nc: Client, spawn: Spawn, *, run: str, subject: str, reply: str, window: int, buffer_bytes: int
+        self,
+        nc: Client,
+        spawn: Spawn,
+        buffer: Buffer,
+        *,
+        run: str,
+        subject: str,
+        reply: str,
+        window: int,
+        buffer_bytes: int,
     ) -> None:
         self.last_sent_at = 0.0
         self._nc = nc
         self._spawn = spawn
+        self._buffer = buffer
         self._run = run
         self._subject = subject
         self._reply = reply
@@ -84,7 +127,8 @@ class StreamDelivery:
         self._buffer_bytes = buffer_bytes
         self._seq = 0
         self._n_bytes = 0
-        self._unacknowledged = 0
+        self._n_sent = 0
+        self._acknowledged = 0
         self._backlog: deque[AudioChunk | End | Failure] = deque()
         self._backlog_bytes = 0
         self._moved = asyncio.Event()
@@ -100,28 +144,34 @@ class StreamDelivery:
             await self._put(AudioChunk(self._seq, chunk), len(chunk))
             self._seq += 1
             self._n_bytes += len(chunk)
-        while self._backlog_bytes > self._buffer_bytes and not self._closed:
-            self._moved.clear()
-            await self._moved.wait()
+        while self._backlog_bytes > self._buffer_bytes or (self._backlog_bytes and self._buffer.is_full):
+            await self._buffer.change()
 
     async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
         stats = {"n": self._seq, "bytes": self._n_bytes, "audio_ms": audio_ms, "synthesis_ms": synthesis_ms}
         await self._put(End(stats), 0)
 
     async def fail(self, exc: SpeechError) -> None:
-        self._backlog.clear()
-        self._backlog_bytes = 0
-        await self._put(Failure(exc.code, str(exc), exc.param), 0)
+        self._drop_backlog()
+        await self._put(Failure(exc.code, _short(str(exc)), exc.param), 0)
 
-    def credit(self, n_bytes: int) -> None:
-        self._unacknowledged = max(0, self._unacknowledged - n_bytes)
+    def _drop_backlog(self) -> None:
+        self._backlog.clear()
+        self._keep(-self._backlog_bytes)
+        self._moved.set()
+
+    def _keep(self, n_bytes: int) -> None:
+        self._backlog_bytes += n_bytes
+        self._buffer.add(n_bytes)
+
+    def credit(self, n_bytes: int, total: int | None) -> None:
+        acknowledged = self._acknowledged + n_bytes if total is None else max(self._acknowledged, total)
+        self._acknowledged = min(acknowledged, self._n_sent)
         self._moved.set()
 
     def close(self) -> None:
         self._closed = True
-        self._backlog.clear()
-        self._backlog_bytes = 0
-        self._moved.set()
+        self._drop_backlog()
 
     @property
     def is_complete(self) -> bool:
@@ -138,18 +188,27 @@ class StreamDelivery:
     async def _put(self, event: AudioChunk | End | Failure, n_bytes: int) -> None:
         """Send at once if nothing is before it and the window allows; else it joins the backlog."""
         if not self._backlog and self._fits(n_bytes):
-            self._unacknowledged += n_bytes
+            self._n_sent += n_bytes
             await self._send(event)
             return
+        if self._closed:
+            return
         self._backlog.append(event)
-        self._backlog_bytes += n_bytes
+        self._keep(n_bytes)
         if self._sender is None or self._sender.done():
             self._sender = self._spawn(self._send_backlog(), f"deliver {self._run}")
 
     def _fits(self, n_bytes: int) -> bool:
-        return not self._unacknowledged or self._unacknowledged + n_bytes <= self._window
+        unacknowledged = self._n_sent - self._acknowledged
+        return not unacknowledged or unacknowledged + n_bytes <= self._window
 
     async def _send_backlog(self) -> None:
+        try:
+            await self._send_what_fits()
+        except nats.errors.Error:
+            self.close()  # the caller finds the gap, or the silence
+
+    async def _send_what_fits(self) -> None:
         while self._backlog:
             event = self._backlog[0]
             n_bytes = len(event.audio) if isinstance(event, AudioChunk) else 0
@@ -158,9 +217,8 @@ class StreamDelivery:
                 await self._moved.wait()
                 continue
             self._backlog.popleft()
-            self._backlog_bytes -= n_bytes
-            self._unacknowledged += n_bytes
-            self._moved.set()
+            self._keep(-n_bytes)
+            self._n_sent += n_bytes
             await self._send(event)
 
     async def _send(self, event: Accepted | AudioChunk | Progress | End | Failure) -> None:
@@ -206,17 +264,16 @@ class PlainDelivery:
         await self._reply(with_length(audio) if self._content_type == "audio/mpeg" else audio, headers)
 
     async def fail(self, exc: SpeechError) -> None:
-        text = " ".join(str(exc).split())[:400]
         headers = {
             SERVICE_ERROR_CODE: str(exc.number),
-            SERVICE_ERROR: text or exc.code,
+            SERVICE_ERROR: _short(str(exc)) or exc.code,
             ERROR: exc.code,
             ID: self._id,
             NODE: self._node,
         }
         await self._reply(b"", headers)
 
-    def credit(self, n_bytes: int) -> None:
+    def credit(self, n_bytes: int, total: int | None) -> None:
         return
 
     def close(self) -> None:

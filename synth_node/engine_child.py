@@ -178,7 +178,7 @@ def failure(exc: Exception) -> dict[str, str | None]:
         print(f"{type(exc).__name__} in the engine; most recent call last:", file=sys.stderr)  # noqa: T201
         traceback.print_tb(exc.__traceback__)
         return {"code": "engine_failed", "text": f"{type(exc).__name__}: {exc}"[:1000], "param": None}
-    return {"code": code, "text": str(exc), "param": getattr(exc, "param", None)}
+    return {"code": code, "text": str(exc)[:1000], "param": getattr(exc, "param", None)}
 
 
 def die() -> NoReturn:

@@ -30,12 +30,12 @@ from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
 from synth_node.config import SynthSettings
-from synth_node.delivery import StreamDelivery
+from synth_node.delivery import Buffer, StreamDelivery
 from synth_node.discovery import Discovery
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.slot import Slot, SlotRun
-from synth_node.synthesizer import EngineInfo, Synthesizer, model_name
+from synth_node.synthesizer import EngineInfo, EngineUnavailable, Synthesizer, model_name
 from synth_node.tally import Tally
 
 PROGRESS_S: Final = 0.25
@@ -65,10 +65,12 @@ class SynthNode:
         self.id = f"{token_from(self.name)[:40]}-{secrets.token_hex(4)}"
         self.synth_subject = self.subjects.synth(self.model)
         self.tally = Tally()
+        self.buffer = Buffer(settings.buffer_total_bytes)
         self.slots = [Slot(self, number, self._synthesizer(number)) for number in range(settings.slots)]
         self.state: State = "starting"
         self.voices_hash = ""
         self._info: EngineInfo | None = None
+        self._unstarted: dict[int, EngineUnavailable] = {}
         self._runs: dict[str, SlotRun] = {}
         self._rests: set[asyncio.Task[None]] = set()
         self.presence = Presence(self)
@@ -128,8 +130,14 @@ class SynthNode:
         self.voices_hash = hashlib.sha256(encode_voices(self.model, info.voices)).hexdigest()[:16]
         if self.state == "starting":
             self.state = "ready"
+            self.spawn(self._tell_voices(), "join the voices")
             _log.info("ready", node=self.id, model=self.model, slots=len(self.slots), engine=info.name)
         self.presence.changed()
+
+    def gives_up_on(self, slot: Slot, exc: EngineUnavailable) -> bool:
+        """Tell whether an engine that does not start ends the node: when no slot's engine ever started."""
+        self._unstarted[slot.number] = exc
+        return self._info is None and len(self._unstarted) == len(self.slots)
 
     async def announce_free(self) -> None:
         """Wake one caller that waits for a slot of this model."""
@@ -174,11 +182,12 @@ class SynthNode:
             self._forget(run)
 
     def count(
-        self, run: SlotRun, *, failed: bool = False, audio_s: float = 0.0, elapsed_s: float = 0.0
+        self, run: SlotRun, *, failed: str | None = None, audio_s: float = 0.0, elapsed_s: float = 0.0
     ) -> None:
-        """Count a run that is over: failed, cancelled (nothing counts), or synthesized in `elapsed_s`."""
-        if failed:
+        """Count a run that failed with a code, or was made in `elapsed_s`; a cancelled one is neither."""
+        if failed is not None:
             self.tally.failed += 1
+            self.tally.last_error = failed
         elif elapsed_s > 0:
             self.tally.add(seconds=elapsed_s, characters=run.characters, audio_s=audio_s)
 
@@ -223,22 +232,16 @@ class SynthNode:
             with suppress(MalformedMessage):
                 credit = decode_credit(msg.data)
                 if run := self._runs.get(credit.run):
-                    run.delivery.credit(credit.bytes)
+                    run.delivery.credit(credit.bytes, credit.total)
 
         async def on_status(msg: Msg) -> None:
             if msg.reply:
                 await nc.publish(msg.reply, encode_heartbeat(self.presence.heartbeat()))
 
-        async def on_voices(msg: Msg) -> None:
-            if msg.reply:
-                voices = () if self._info is None else self._info.voices
-                await nc.publish(msg.reply, encode_voices(self.model, voices))
-
         await self.connection.established()
         await nc.subscribe(self.subjects.cancel(self.id), cb=on_cancel)
         await nc.subscribe(self.subjects.credit(self.id), cb=on_credit)
         await nc.subscribe(self.subjects.status, cb=on_status)
-        await nc.subscribe(self.subjects.voices(self.model), queue=VOICES_QUEUE, cb=on_voices)
         discovery = Discovery(
             self.id,
             version=antiphon.__version__,
@@ -247,6 +250,17 @@ class SynthNode:
             stats=self.presence.stats,
         )
         await discovery.serve(self.connection)
+
+    async def _tell_voices(self) -> None:
+        """Answer for the model's voices, once they are known."""
+        nc = self.connection.nc
+
+        async def on_voices(msg: Msg) -> None:
+            if msg.reply and self._info is not None:
+                await nc.publish(msg.reply, encode_voices(self.model, self._info.voices))
+
+        await self.connection.established()
+        await nc.subscribe(self.subjects.voices(self.model), queue=VOICES_QUEUE, cb=on_voices)
 
     async def _on_reconnect(self) -> None:
         """Announce the slots that are back in the queue group, and the node."""

@@ -10,11 +10,12 @@ import structlog
 from nats.aio.msg import Msg
 
 from antiphon.connection import Connection
-from antiphon.errors import AllSlotsBusy
+from antiphon.errors import AllSlotsBusy, Draining, EngineCrashed
 from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import ATTEMPT, BUDGET_MS, Envelope
 from synth_node.delivery import Delivery
 
+_HEADER_ROOM: Final = 256
 _log: Final = structlog.get_logger("synth_node")
 
 
@@ -34,6 +35,11 @@ async def send_again(
     """
     loop = asyncio.get_running_loop()
     pause_s = 0.05
+    n_header_bytes = sum(len(name) + len(value) + 4 for name, value in (msg.headers or {}).items())
+    if len(msg.data) + n_header_bytes + _HEADER_ROOM > connection.nc.max_payload:
+        # A message over the limit would end the connection, and with it all that runs here.
+        await delivery.fail(EngineCrashed("the engine crashed; the request is too large to be sent again"))
+        return
     try:
         async with asyncio.timeout_at(deadline):
             while True:
@@ -49,7 +55,10 @@ async def send_again(
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, 1.0)
     except TimeoutError:
-        await delivery.fail(AllSlotsBusy("the engine crashed and no other slot became free in time"))
+        await delivery.fail(AllSlotsBusy("the engine crashed and no other slot answered in time"))
+    except asyncio.CancelledError:
+        await delivery.fail(Draining("the engine crashed, and the node left before another slot answered"))
+        raise
     except nats.errors.Error as exc:
         _log.warning("request lost", id=envelope.id, error=str(exc))
 

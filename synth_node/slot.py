@@ -21,15 +21,24 @@ from antiphon.errors import (
     SpeechError,
     TextTooLong,
 )
-from antiphon.request import CONTENT_TYPE, Envelope, SpeechRequest, decode_request
+from antiphon.request import (
+    CONTENT_TYPE,
+    ID,
+    MAX_ID_CHARACTERS,
+    REPLY,
+    Envelope,
+    SpeechRequest,
+    decode_request,
+)
 from antiphon.subjects import SYNTH_QUEUE
 from synth_node.delivery import Delivery, PlainDelivery, StreamDelivery
-from synth_node.synthesizer import Synthesizer
+from synth_node.synthesizer import EngineUnavailable, Synthesizer
 
 if TYPE_CHECKING:
     from synth_node.node import SynthNode
 
 MAX_ATTEMPTS: Final = 3
+_START_AGAIN_S: Final = 10.0
 _log: Final = structlog.get_logger("synth_node")
 
 
@@ -82,15 +91,27 @@ class Slot:
         Raises:
             EngineUnavailable: the engine cannot be started at all.
         """
-        async with self._synthesizer:
-            self._node.engine_started(self._synthesizer.info)
-            while not stopping.done():
-                if not await self._engine_ready(stopping):
-                    return
-                if (msg := await self._next_request(stopping)) is not None:
-                    self._become("busy")
-                    await self._answer(msg)
-                self._become("starting")
+        while not stopping.done():
+            try:
+                async with self._synthesizer:
+                    self._node.engine_started(self._synthesizer.info)
+                    await self._serve(stopping)
+            except EngineUnavailable as exc:
+                if self._node.gives_up_on(self, exc):
+                    raise
+                _log.error(
+                    "engine does not start", slot=self.number, reason=str(exc), again_in_s=_START_AGAIN_S
+                )
+                await asyncio.wait({stopping}, timeout=_START_AGAIN_S)
+
+    async def _serve(self, stopping: asyncio.Future[None]) -> None:
+        while not stopping.done():
+            if not await self._engine_ready(stopping):
+                return
+            if (msg := await self._next_request(stopping)) is not None:
+                self._become("busy")
+                await self._answer(msg)
+            self._become("starting")
 
     def _become(self, state: Literal["starting", "idle", "busy"]) -> None:
         self.state = state
@@ -205,6 +226,7 @@ class Slot:
         return StreamDelivery(
             node.connection.nc,
             node.spawn,
+            node.buffer,
             run=run,
             subject=reply,
             reply=node.inboxes.subject(run),
@@ -216,8 +238,9 @@ class Slot:
         """Answer a request that never becomes a run."""
         if not msg.reply:
             return
-        stream = (msg.headers or {}).get("Tts-Reply") == "stream"
-        envelope = Envelope(id=(msg.headers or {}).get("Tts-Id") or secrets.token_hex(16), stream=stream)
+        headers = msg.headers or {}
+        id = headers.get(ID, "")[:MAX_ID_CHARACTERS] or secrets.token_hex(16)
+        envelope = Envelope(id=id, stream=headers.get(REPLY) == "stream")
         delivery = self._delivery(secrets.token_hex(8), SpeechRequest("-"), envelope, msg.reply)
         with suppress(nats.errors.Error):
             await delivery.fail(exc)
@@ -239,7 +262,7 @@ class Slot:
                 _log.warning(
                     "engine crashed; the request goes to the group again", run=run.id, error=str(exc)
                 )
-                self._node.count(run, failed=True)
+                self._node.count(run, failed=exc.code)
                 self._node.send_again(msg, envelope, run)
         except SpeechError as exc:
             await self._failed(run, exc)
@@ -262,6 +285,7 @@ class Slot:
 
     async def _failed(self, run: SlotRun, exc: SpeechError) -> None:
         if not run.cancelled:
-            _log.warning("run failed", run=run.id, code=exc.code, error=str(exc), characters=run.characters)
-        self._node.count(run, failed=not run.cancelled)
+            # Not the text of the failure: an engine's own words may repeat what it was asked to say.
+            _log.warning("run failed", run=run.id, code=exc.code, characters=run.characters)
+        self._node.count(run, failed=None if run.cancelled else exc.code)
         await run.delivery.fail(exc)

@@ -26,7 +26,7 @@ TEXTS = st.text(min_size=1).filter(lambda text: text.strip() != "")
 REQUESTS = st.builds(
     SpeechRequest,
     text=TEXTS,
-    voice=st.none() | st.text(min_size=1),
+    voice=st.none() | st.text(min_size=1, max_size=100),
     speed=st.floats(0.25, 4.0) | st.integers(1, 4),
     format=st.sampled_from(sorted(CONTENT_TYPES)),
     sample_rate=st.none() | st.integers(8000, 48000),

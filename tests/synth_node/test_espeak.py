@@ -47,7 +47,7 @@ async def test_a_voice_goes_by_identifier_language_and_name(voice: str, same_as:
     assert durations[0] == pytest.approx(durations[1])
 
 
-@pytest.mark.parametrize("voice", ["xx", "../../etc/passwd", "en-us+zzz", "x" * 5000, "\0", "+f3", "en-us\0"])
+@pytest.mark.parametrize("voice", ["xx", "../../etc/passwd", "en-us+zzz", "x" * 200, "\0", "+f3", "en-us\0"])
 async def test_an_unknown_voice_is_refused_and_the_last_one_not_used(voice: str) -> None:
     async with Synthesizer("espeak") as synthesizer:
         await seconds(synthesizer, "hello", voice="cmn")
