@@ -55,10 +55,6 @@ class Subjects:
         """What all callers have waiting for all models."""
         return f"{self.root}.waiting.*.*"
 
-    def waiting_model(self, model: str) -> str:
-        """What all callers have waiting for `model`."""
-        return f"{self.root}.waiting.{check_token(model)}.*"
-
     def cancel(self, node: str) -> str:
         """Cancels of runs on one node."""
         return f"{self.root}.node.{check_token(node)}.cancel"

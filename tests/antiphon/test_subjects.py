@@ -18,7 +18,6 @@ BUILDERS: list[Callable[[str], str]] = [
     SUBJECTS.free,
     lambda token: SUBJECTS.waiting(token, "caller"),
     lambda token: SUBJECTS.waiting("model", token),
-    SUBJECTS.waiting_model,
     SUBJECTS.cancel,
     SUBJECTS.credit,
     lambda token: SUBJECTS.heartbeat(token, "node"),
@@ -34,7 +33,6 @@ def test_the_subjects_of_the_contract() -> None:
     assert SUBJECTS.synth("espeak") == "tts.synth.espeak"
     assert SUBJECTS.free("espeak") == "tts.free.espeak"
     assert SUBJECTS.waiting("espeak", "c1") == "tts.waiting.espeak.c1"
-    assert SUBJECTS.waiting_model("espeak") == "tts.waiting.espeak.*"
     assert SUBJECTS.waiting_all == "tts.waiting.*.*"
     assert SUBJECTS.cancel("n1") == "tts.node.n1.cancel"
     assert SUBJECTS.credit("n1") == "tts.node.n1.credit"
