@@ -86,6 +86,6 @@ def test_the_token_of_a_name_reads_like_the_name(text: str, token: str) -> None:
 def test_every_builder_is_checked_here() -> None:
     methods = {name for name in vars(Subjects) if re.fullmatch("[a-z][a-z_]+", name)} - {"root"}
     assert methods == {
-        *("synth", "free", "waiting", "waiting_all", "waiting_model", "cancel", "credit"),
+        *("synth", "free", "waiting", "waiting_all", "cancel", "credit"),
         *("heartbeat", "heartbeat_all", "status", "voices"),
     }
