@@ -10,7 +10,7 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.msg import Msg
 
-from antiphon.background import Spawn, background
+from antiphon.background import background
 from antiphon.cluster import Cluster, GroupStatus
 from antiphon.connection import DEFAULT_SERVER, Connection, connected
 from antiphon.dispatch import Dispatcher
@@ -216,27 +216,12 @@ async def connect(
     Raises:
         NotConnected: no server answered in time.
     """
-    subjects = subjects or Subjects()
+    subjects, cluster = subjects or Subjects(), Cluster()
     async with (
         connected(servers, name=name, within_s=within_s, **options) as connection,
         background() as spawn,
-        client_on(connection, spawn, subjects, limits, timing) as client,
+        inboxes(connection) as boxes,
     ):
-        client.default_model = default_model
-        yield client
-
-
-@asynccontextmanager
-async def client_on(
-    connection: Connection,
-    spawn: Spawn,
-    subjects: Subjects,
-    limits: Limits | None = None,
-    timing: Timing | None = None,
-) -> AsyncIterator[TtsClient]:
-    """Make a client on a connection that somebody else owns."""
-    cluster = Cluster()
-    async with inboxes(connection) as boxes:
         dispatcher = Dispatcher(
             connection,
             subjects,
@@ -246,14 +231,14 @@ async def client_on(
             limits=limits or Limits(),
             timing=timing or Timing(),
         )
-        boxes.on_unknown = dispatcher.on_unknown
+        boxes.on_unknown = dispatcher.strays.on_unknown
         await _listen(connection, subjects, cluster)
         rounds = StatusRounds(dispatcher)
         connection.on_reconnect(rounds.refresh)
         await rounds.refresh()
         spawn(dispatcher.report_waiting(), "report what waits")
         try:
-            yield TtsClient(connection, dispatcher, rounds, None)
+            yield TtsClient(connection, dispatcher, rounds, default_model)
         finally:
             await dispatcher.leave()
 

@@ -29,12 +29,13 @@ from antiphon.errors import (
     SpeechError,
     TextTooLong,
 )
-from antiphon.events import Accepted, Cancel, End, Failure, decode_event, encode_cancel
+from antiphon.events import Accepted, End, Failure, decode_event
 from antiphon.fifo import ModelQueue
 from antiphon.heartbeat import Waiting, encode_waiting
 from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
 from antiphon.run import Run, Timing
+from antiphon.strays import Strays
 from antiphon.subjects import Subjects
 from antiphon.ticket import Claim, Limits, Outcome, Ticket
 
@@ -42,8 +43,6 @@ _HEADER_ROOM: Final = 1024
 """Bytes that subject and headers of a request may need: the server counts headers as payload."""
 _REPORT_SPACING_S: Final = 0.1
 _WAIT_MARGIN_S: Final = 0.02
-_STRAY_SPACING_S: Final = 1.0
-_MAX_STRAYS: Final = 1000
 _LEAVE_S: Final = 2.0
 
 
@@ -78,7 +77,7 @@ class Dispatcher:
         self._accept_p99_s = 0.0
         self._changed = asyncio.Event()
         self._reported: set[str] = set()
-        self._strays: dict[str, float] = {}
+        self.strays = Strays(connection, spawn)
         self._being_said: set[asyncio.Task[None]] = set()
         self.closing = False
         connection.on_reconnect(self._on_reconnect)
@@ -276,7 +275,7 @@ class Dispatcher:
                     # Locked to another run, or gone: this one is for nobody.
                     self.inboxes.close(claim.token)
                     self._decide(claim, Outcome.ACCEPTED)
-                    self.cancel_stray(msg, run_id)
+                    self.strays.cancel(msg, run_id)
             case Failure(code, text, param) if claim.is_open:
                 exc = SpeechError.from_code(code, text, param=param)
                 if not exc.retryable:
@@ -285,17 +284,7 @@ class Dispatcher:
             case End() | Failure():
                 pass  # over already
             case _:
-                self.cancel_stray(msg, run_id)
-
-    def cancel_stray(self, msg: Msg, run_id: str) -> None:
-        """Tell the sender of an event that nobody here wants its run; at most once a second each."""
-        now = asyncio.get_running_loop().time()
-        if not msg.reply or now - self._strays.get(msg.reply, -1.0) < _STRAY_SPACING_S or self.closing:
-            return
-        if len(self._strays) >= _MAX_STRAYS:
-            self._strays.clear()
-        self._strays[msg.reply] = now
-        self.spawn(self._send(msg.reply, encode_cancel(Cancel(run_id))), "cancel a stray run")
+                self.strays.cancel(msg, run_id)
 
     async def _send(self, subject: str, payload: bytes = b"") -> None:
         with suppress(nats.errors.Error):  # without a connection there is nobody to tell
@@ -343,11 +332,4 @@ class Dispatcher:
         # Cancelled within a flush, nats-py would lose the connection, and with it what is still to be sent.
         if self._being_said:
             await asyncio.wait(self._being_said, timeout=_LEAVE_S)
-        self.closing = True
-
-    def on_unknown(self, msg: Msg) -> None:
-        """Answer a message for nobody, such as audio of a run that was given up as lost, with a cancel."""
-        with suppress(MalformedMessage):
-            run_id, event = decode_event(msg.data)
-            if not isinstance(event, End | Failure):
-                self.cancel_stray(msg, run_id)
+        self.closing = self.strays.closing = True

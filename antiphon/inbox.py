@@ -23,10 +23,10 @@ def is_no_responders(msg: Msg) -> bool:
 class Inboxes:
     """The inboxes of one connection. Handlers are called in the order of arrival and must not block."""
 
-    def __init__(self, prefix: str, on_unknown: Handler | None = None) -> None:
+    def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._handlers: dict[str, Handler] = {}
-        self.on_unknown = on_unknown
+        self.on_unknown: Handler | None = None
 
     def __len__(self) -> int:
         return len(self._handlers)
@@ -52,10 +52,10 @@ class Inboxes:
 
 
 @asynccontextmanager
-async def inboxes(connection: Connection, on_unknown: Handler | None = None) -> AsyncIterator[Inboxes]:
+async def inboxes(connection: Connection) -> AsyncIterator[Inboxes]:
     """Open one wildcard subscription for all inboxes of the connection."""
     prefix = connection.nc.new_inbox()
-    boxes = Inboxes(prefix, on_unknown)
+    boxes = Inboxes(prefix)
     await connection.established()
     await connection.nc.subscribe(f"{prefix}.*", cb=boxes._on_message)
     yield boxes
