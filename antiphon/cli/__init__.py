@@ -43,3 +43,5 @@ def main() -> None:
     """Turn any text-to-speech engine into one service that a group of machines answers."""
     # What the client library logs is for services; a command says in one sentence what went wrong.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
+    # asyncio warns of the end of every TLS connection of nats-py.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -6,25 +6,25 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from antiphon.cli import nats_server
-from antiphon.connection import redacted
 
 if TYPE_CHECKING:
+    from antiphon.cli.environment import Nats
     from antiphon.cli.nats_server import NatsServer
     from antiphon.cli.up import Plan
 
 _RULE: Final = "-" * 78
 
 
-def banner(plan: Plan, server: NatsServer | None, model: str) -> str:
+def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str:
     """Return the text.
 
-    server: the NATS server that was brought along, None for one that ran before. model: one that lives.
+    nats: the server in use. server: the same if it was brought along, None for one that ran before.
+    model: one that lives.
     """
-    nats_url = server.url() if server else plan.nats_url
-    if nats_url == f"nats://127.0.0.1:{nats_server.DEFAULT_PORT}":
+    if nats.urls == f"nats://127.0.0.1:{nats_server.DEFAULT_PORT}":
         say_option = req_option = where = ""
-    elif redacted(nats_url) == nats_url:
-        say_option, req_option, where = f" --nats {nats_url}", f" -s {nats_url}", ""
+    elif nats.shown == nats.urls:
+        say_option, req_option, where = f" --nats {nats.urls}", f" -s {nats.urls}", ""
     else:
         # Credentials are shown once at most, where they are needed: in the line that adds a node.
         say_option, req_option, where = " --nats URL", " -s URL", " (URL: with its credentials)"
@@ -34,7 +34,7 @@ def banner(plan: Plan, server: NatsServer | None, model: str) -> str:
         f"Antiphon speaks: {nodes}, engine {plan.engine}",
         "",
         f"  HTTP    {plan.gateway_url}",
-        f"  NATS    {redacted(nats_url)}",
+        f"  NATS    {nats.shown}",
         *([f"  monitor http://127.0.0.1:{server.monitor_port}"] if server else []),
         "",
         "Hear it:",
@@ -42,9 +42,9 @@ def banner(plan: Plan, server: NatsServer | None, model: str) -> str:
         '       -d \'{"text":"hello"}\' -o hello.mp3',
         f"The same over NATS{where}:",
         f'  antiphon say "hello" -o hello.mp3{say_option}',
-        f'  nats req tts.synth.{model} "hello" --raw{req_option} > hello.mp3',
+        f'  nats req {nats.subjects.root}.synth.{model} "hello" --raw{req_option} > hello.mp3',
         "Add a node:",
-        f"  antiphon node --nats {_for_a_node(server) if server else redacted(nats_url)}",
+        f"  antiphon node --nats {_for_a_node(server) if server else nats.shown}",
         "",
         "Ctrl-C stops all of it.",
         _RULE,

@@ -6,17 +6,26 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import sys
 import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import click
 
+from antiphon.cli import log_lines, ports
+from antiphon.cli.supervisor import Program, Supervisor
+
 DEFAULT_PORT: Final = 4222
-_RANDOM: Final = -1
+DEFAULT_MONITOR_PORT: Final = 8222
+LISTENS_S: Final = 10.0
+"""Time that the server gets to listen."""
+
+_GRACE_S: Final = 5.0
+_MONITOR_HOST: Final = "127.0.0.1"
+_TAKEN: Final = "address already in use"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -25,12 +34,14 @@ class NatsServer:
     """One embedded server.
 
     host, port: where clients connect; monitor_port: on loopback. A port of -1 lets the server choose.
-    token: asked of every client, None asks for nothing. directory: private to us, holds the configuration.
+    certain: nothing but this port will do. token: asked of every client, None asks for nothing.
+    directory: private to us, holds the configuration.
     """
 
     host: str
     port: int
     monitor_port: int
+    certain: bool
     token: str | None
     directory: Path
 
@@ -48,7 +59,7 @@ class NatsServer:
             'include "./nats-server.conf"',
             # Later keys win over those of the included file.
             f"listen: {json.dumps(f'{bracketed(self.host)}:{self.port}')}",
-            f'http: "127.0.0.1:{self.monitor_port}"',
+            f'http: "{_MONITOR_HOST}:{self.monitor_port}"',
             "logtime: false",
         ]
         if self.token is not None:
@@ -61,22 +72,29 @@ class NatsServer:
     def _config(self) -> Path:
         return self.directory / "antiphon.conf"
 
-    async def listening(self, pid: int) -> NatsServer:
-        """Wait until process `pid` of this server listens; return the server with its real ports.
+    def elsewhere(self) -> NatsServer:
+        """Return the server with any port in place of each that is taken and was nobody's wish."""
+        return replace(
+            self,
+            port=self.port if self.certain else ports.free_or_any(self.host, self.port),
+            monitor_port=ports.free_or_any(_MONITOR_HOST, self.monitor_port),
+        )
 
-        The wait has no bound of its own: it ends with the process, or with the caller's patience.
+    async def listening(self) -> NatsServer:
+        """Wait until a process of this server listens; return the server with its real ports.
+
+        The wait has no bound of its own: it ends with the caller's patience.
         """
-        path = self.directory / f"nats-server_{pid}.ports"
         while True:
-            try:
-                ports = json.loads(path.read_text())
-                return replace(
-                    self,
-                    port=int(ports["nats"][0].rpartition(":")[2]),
-                    monitor_port=int(ports["monitoring"][0].rpartition(":")[2]),
-                )
-            except (FileNotFoundError, json.JSONDecodeError):
-                await asyncio.sleep(0.01)
+            for path in self.directory.glob("nats-server_*.ports"):
+                with suppress(FileNotFoundError, json.JSONDecodeError):  # it is being written
+                    found = json.loads(path.read_text())
+                    return replace(
+                        self,
+                        port=int(found["nats"][0].rpartition(":")[2]),
+                        monitor_port=int(found["monitoring"][0].rpartition(":")[2]),
+                    )
+            await asyncio.sleep(0.01)
 
     def url(self, host: str | None = None) -> str:
         """Return the URL for clients, with the token if there is one; host: instead of where it listens."""
@@ -84,35 +102,46 @@ class NatsServer:
         return f"nats://{credentials}{bracketed(host or reachable(self.host))}:{self.port}"
 
 
-def choose_port(host: str, wanted: int | None, default: int) -> int:
-    """Return the port to listen on: `wanted`; without a wish the default, or -1 (any) if that is taken.
+def planned(host: str, port: int | None, token: str | None, directory: Path) -> NatsServer:
+    """Return a server on `port` (0: any); without a wish on the default port, or on any if that is taken.
 
     Raises:
         click.ClickException: the wanted port cannot be had, or the address is not ours.
     """
-    if wanted == 0:
-        return _RANDOM
-    if wanted is not None:
-        check_port(host, wanted, "NATS")
-        return wanted
-    try:
-        check_port(host, default, "NATS")
-    except click.ClickException:
-        return _RANDOM
-    return default
+    if port:
+        ports.check(host, port, "NATS")
+    wanted = DEFAULT_PORT if port is None else port or ports.ANY
+    return NatsServer(host, wanted, DEFAULT_MONITOR_PORT, bool(port), token, directory).elsewhere()
 
 
-def check_port(host: str, port: int, what: str) -> None:
-    """Raise a ClickException of one sentence if nobody could listen on host and port now."""
+async def start(server: NatsServer, supervisor: Supervisor) -> NatsServer | None:
+    """Start the server; return it with its real ports, None if it does not listen in time.
+
+    A default port may be taken between our look and the server's start, by another `antiphon up` for one.
+    """
+    listens = False
+
+    def remedy(last_line: str) -> bool:
+        nonlocal server
+        moved = server.elsewhere()
+        if listens or _TAKEN not in last_line or moved == server:
+            return False
+        server = moved
+        server.configure()
+        return True
+
+    server.configure()
+    supervisor.start(
+        Program("nats", server.command(), os.environ.copy(), _GRACE_S, log_lines.of_nats, remedy)
+    )
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as exc:
-        reason = "the port is already in use" if exc.errno == 98 else (exc.strerror or str(exc))
-        raise click.ClickException(f"{what} cannot listen on {host}:{port}: {reason}.") from None
+        async with asyncio.timeout(LISTENS_S):
+            server = await server.listening()
+    except TimeoutError:
+        return None
+    listens = True
+    server.configure()  # should it be started again, then on the same ports
+    return server
 
 
 def binary() -> str:

@@ -7,12 +7,12 @@ import sys
 
 import click
 
-from antiphon.cli import reach
+from antiphon.cli import environment, reach
 
 
 @click.command("node")
 @click.option(
-    "--nats", "nats_url", default="nats://127.0.0.1:4222", show_default=True, envvar="NATS_URL",
+    "--nats", "nats_url", show_default=f"NATS_URL_FILE, NATS_URL, else {environment.DEFAULT_SERVER}",
     help="The server to join; several are separated by commas.",
 )  # fmt: skip
 @click.option(
@@ -25,16 +25,17 @@ from antiphon.cli import reach
     help="Utterances that the node makes at once.",
 )  # fmt: skip
 @click.option("--name", envvar="SYNTH_NODE", help="Name that people see; without it one that is unique.")
-def command(nats_url: str, engine: str, model: str | None, slots: int, name: str | None) -> None:
+def command(nats_url: str | None, engine: str, model: str | None, slots: int, name: str | None) -> None:
     """Join a NATS server with one synthesis node; Ctrl-C finishes what is being spoken and leaves.
 
     A URL with credentials is better put into NATS_URL: everyone on the machine can read a command line.
     """
-    reach.check(nats_url)
-    environment = {**os.environ, "NATS_URL": nats_url, "SYNTH_ENGINE": engine, "SYNTH_SLOTS": str(slots)}
+    nats = environment.nats_found(nats_url) or environment.nats_at(environment.DEFAULT_SERVER)
+    reach.check(nats)
+    variables = {**nats.environment(), "SYNTH_ENGINE": engine, "SYNTH_SLOTS": str(slots)}
     if model:
-        environment["SYNTH_MODEL"] = model
+        variables["SYNTH_MODEL"] = model
     if name:
-        environment["SYNTH_NODE"] = name
+        variables["SYNTH_NODE"] = name
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "synth_node"], environment)
+    os.execve(sys.executable, [sys.executable, "-m", "synth_node"], variables)

@@ -7,22 +7,24 @@ from typing import Final
 
 import click
 
+from antiphon.cli.environment import Nats
+
 _CONNECT_S: Final = 3.0
 _HTTP_S: Final = 2.0
 
 
-def check(nats_url: str) -> None:
+def check(nats: Nats) -> None:
     """Connect to NATS once. Raise a ClickException of one sentence, without credentials, if that fails."""
     from antiphon.connection import connected
     from antiphon.errors import NotConnected
 
     async def connect() -> None:
-        async with connected(nats_url, name="antiphon", within_s=_CONNECT_S):
+        async with connected(nats.urls, name="antiphon", within_s=_CONNECT_S, **nats.options()):
             return
 
     try:
         asyncio.run(connect())
-    except (NotConnected, ValueError) as exc:
+    except NotConnected as exc:
         raise click.ClickException(f"{str(exc)[:1].upper()}{str(exc)[1:]}.") from None
 
 

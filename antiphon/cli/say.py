@@ -13,6 +13,9 @@ from typing import BinaryIO, Final
 
 import click
 
+from antiphon.cli import environment
+from antiphon.cli.environment import Nats
+
 _STANDARD: Final = "-"
 _CONNECT_S: Final = 3.0
 _HELD_BYTES: Final = 64 * 1024 * 1024
@@ -41,7 +44,7 @@ class _Wish:
 @click.option("--speed", type=float, default=1.0, show_default=True, help="Factor: 2 is twice as fast.")
 @click.option("--format", "audio_format", help="mp3, wav, ...; without it by the name of the file, else mp3.")
 @click.option(
-    "--nats", "nats_url", default="nats://127.0.0.1:4222", show_default=True, envvar="NATS_URL",
+    "--nats", "nats_url", show_default=f"NATS_URL_FILE, NATS_URL, else {environment.DEFAULT_SERVER}",
     help="The server; several are separated by commas.",
 )  # fmt: skip
 @click.option(
@@ -55,7 +58,7 @@ def command(
     voice: str | None,
     speed: float,
     audio_format: str | None,
-    nats_url: str,
+    nats_url: str | None,
     timeout_s: float,
 ) -> None:
     """Speak TEXT (- reads it from standard input) over NATS and write the audio.
@@ -70,11 +73,12 @@ def command(
         raise click.UsageError(
             "Audio is nothing for a terminal: name a file with -o hello.mp3, or use a pipe."
         )
+    nats = environment.nats_found(nats_url) or environment.nats_at(environment.DEFAULT_SERVER)
     if text == _STANDARD:
         text = sys.stdin.read()
     wish = _Wish(text, model, voice, speed, audio_format or _format_of(output), timeout_s)
     try:
-        asyncio.run(_speak(wish, nats_url, output))
+        asyncio.run(_speak(wish, nats, output))
     except SpeechError as exc:
         raise click.ClickException(_sentence(str(exc) or exc.code)) from None
     except OSError as exc:
@@ -83,7 +87,7 @@ def command(
         raise click.ClickException(_sentence(f"{output}: {exc.strerror or exc}")) from None
 
 
-async def _speak(wish: _Wish, nats_url: str, output: str) -> None:
+async def _speak(wish: _Wish, nats: Nats, output: str) -> None:
     """Write the audio of one utterance: into a pipe as it comes, into a file whole.
 
     Raises SpeechError, OSError.
@@ -94,7 +98,7 @@ async def _speak(wish: _Wish, nats_url: str, output: str) -> None:
     # A whole mp3 says how long it is, and survives the death of a node on the way.
     hold_bytes = 0 if output == _STANDARD else _HELD_BYTES
     async with (
-        antiphon.connect(nats_url, within_s=_CONNECT_S) as tts,
+        antiphon.connect(nats.urls, subjects=nats.subjects, within_s=_CONNECT_S, **nats.options()) as tts,
         tts.utterance(
             request, model=wish.model, timeout_s=wish.timeout_s, hold_bytes=hold_bytes
         ) as utterance,

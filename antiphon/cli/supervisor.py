@@ -35,6 +35,7 @@ class Program:
 
     name: shown before its lines. environment: all of it. grace_s: time from SIGTERM to SIGKILL.
     readable: turns a line of its output into one for people; None drops it.
+    remedy: called with its last line when it fails at the start; True if it may work when started again.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Program:
     environment: Mapping[str, str]
     grace_s: float
     readable: Callable[[str], str | None] = lambda line: line
+    remedy: Callable[[str], bool] = lambda last_line: False
 
 
 class Supervised:
@@ -73,6 +75,8 @@ class Supervised:
             if self._stopping.is_set() or self._failed.done():
                 return
             if code > 0 and (not self._settled or (first and code == CONFIGURATION_ERROR)):
+                if self.program.remedy(self._last_line):
+                    continue
                 self._failed.set_result(
                     StartFailed(self._last_line or f"{self.program.name}: {_ending(code)}")
                 )

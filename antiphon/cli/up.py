@@ -8,26 +8,25 @@ import os
 import re
 import secrets
 import signal
-import socket
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import click
-from click.core import ParameterSource
 
-from antiphon.cli import log_lines, nats_server, reach
+from antiphon.cli import environment, log_lines, nats_server, ports, reach
 from antiphon.cli.banner import banner
 from antiphon.cli.console import Console
+from antiphon.cli.environment import Nats
 from antiphon.cli.nats_server import NatsServer
 from antiphon.cli.supervisor import Program, Supervisor, supervision
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NATS_LISTENS_S: Final = 10.0
-_NATS_GRACE_S: Final = 5.0
-_GRACE_MARGIN_S: Final = 5.0  # a program ends by itself within its own grace; we kill only after that
+# A program ends by itself; we kill only after that. When its grace is over a node still gives a second to the
+# runs it stops, one to the audio that is on its way, six to the engines' end and two to its last messages.
+_GRACE_MARGIN_S: Final = 15.0
 _DEFAULT_GRACE_S: Final = 20.0
 _PROBE_EVERY_S: Final = 0.05
 _SLOW_START_S: Final = 10.0
@@ -35,7 +34,7 @@ _SLOW_START_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. nats_url: the server to use; "" brings one along. Its ports may be -1: any."""
+    """What to start. server: to bring along; None uses the one that `nats` names."""
 
     nodes: int
     slots: int
@@ -43,11 +42,8 @@ class Plan:
     model: str | None
     host: str
     port: int
-    nats_url: str
-    nats_host: str
-    nats_port: int
-    monitor_port: int
-    token: str | None
+    nats: Nats
+    server: NatsServer | None
     start_timeout_s: float
 
     @property
@@ -72,7 +68,10 @@ class Plan:
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="GATEWAY_PORT",
     help="HTTP port; 0 takes a free one.",
 )  # fmt: skip
-@click.option("--nats", "nats_url", default="", envvar="NATS_URL", help="Use this NATS server, start none.")
+@click.option(
+    "--nats", "nats_url", show_default="NATS_URL_FILE, NATS_URL",
+    help="Use this NATS server, start none; several are separated by commas.",
+)  # fmt: skip
 @click.option(
     "--nats-host", help="Address of the NATS server that is started; 0.0.0.0 opens it to other machines."
 )
@@ -92,7 +91,7 @@ def command(
     model: str | None,
     host: str,
     port: int,
-    nats_url: str,
+    nats_url: str | None,
     nats_host: str | None,
     nats_port: int | None,
     nats_token: str | None,
@@ -105,37 +104,37 @@ def command(
     antiphon up --engine my_model.py:tts_api         your own function
     antiphon up --nats-host 0.0.0.0 --nats-port 4222 open to nodes on other machines
     """
-    if nats_url and (nats_host or nats_port is not None):
-        if click.get_current_context().get_parameter_source("nats_url") is ParameterSource.COMMANDLINE:
-            raise click.UsageError("--nats uses a server that runs; --nats-host and --nats-port start one.")
-        nats_url = ""  # NATS_URL is in the environment, but a server of our own was asked for
-    nats_server.check_port(host, port, "The gateway")
-    if nats_url:
-        reach.check(nats_url)
+    own = nats_host is not None or nats_port is not None
+    if own and nats_url is not None:
+        raise click.UsageError("--nats uses a server that runs; --nats-host and --nats-port start one.")
+    ports.check(host, port, "The gateway")
+    nats = None if own else environment.nats_found(nats_url)
+    if nats is not None:
+        reach.check(nats)
     else:
         nats_server.binary()  # raises if there is none
-    listen = nats_host or "127.0.0.1"
-    plan = Plan(
-        nodes=nodes,
-        slots=slots,
-        engine=engine,
-        model=model,
-        host=host,
-        port=port or _free_port(host),
-        nats_url=nats_url,
-        nats_host=listen,
-        nats_port=0 if nats_url else nats_server.choose_port(listen, nats_port, nats_server.DEFAULT_PORT),
-        monitor_port=0 if nats_url else nats_server.choose_port("127.0.0.1", None, 8222),
-        token=_token(listen, nats_token),
-        start_timeout_s=start_timeout,
-    )
-    with tempfile.TemporaryDirectory(prefix="antiphon-") as directory:
-        failure = asyncio.run(_run(plan, Path(directory), Console()))
+    with tempfile.TemporaryDirectory(prefix="antiphon-") as directory, ports.kept(host, port) as http_port:
+        server = None
+        if nats is None:
+            listen = nats_host or "127.0.0.1"
+            server = nats_server.planned(listen, nats_port, _token(listen, nats_token), Path(directory))
+        plan = Plan(
+            nodes=nodes,
+            slots=slots,
+            engine=engine,
+            model=model,
+            host=host,
+            port=http_port,
+            nats=nats or environment.nats_at(""),
+            server=server,
+            start_timeout_s=start_timeout,
+        )
+        failure = asyncio.run(_run(plan, Console()))
     if failure is not None:
         raise click.ClickException(failure)
 
 
-async def _run(plan: Plan, directory: Path, console: Console) -> str | None:
+async def _run(plan: Plan, console: Console) -> str | None:
     """Run everything until a signal. Return None, or why it could not be started, in one sentence."""
     stop = asyncio.Event()
     async with supervision(console) as supervisor:
@@ -148,7 +147,7 @@ async def _run(plan: Plan, directory: Path, console: Console) -> str | None:
         loop = asyncio.get_running_loop()
         for signum in _STOP_SIGNALS:
             loop.add_signal_handler(signum, on_signal)
-        failure = await _serve(plan, directory, console, supervisor, stop)
+        failure = await _serve(plan, console, supervisor, stop)
         if failure is not None:
             supervisor.at_once.set()  # nobody is being served
         else:
@@ -158,12 +157,10 @@ async def _run(plan: Plan, directory: Path, console: Console) -> str | None:
     return failure
 
 
-async def _serve(
-    plan: Plan, directory: Path, console: Console, supervisor: Supervisor, stop: asyncio.Event
-) -> str | None:
+async def _serve(plan: Plan, console: Console, supervisor: Supervisor, stop: asyncio.Event) -> str | None:
     """Start everything, wait until it speaks, tell how to use it, and wait for `stop` or a failure."""
     async with asyncio.TaskGroup() as tasks:
-        start = tasks.create_task(_start(plan, directory, console, supervisor))
+        start = tasks.create_task(_start(plan, console, supervisor))
         ended = tasks.create_task(stop.wait())
         await asyncio.wait((start, ended, supervisor.failed), return_when=asyncio.FIRST_COMPLETED)
         if start.done() and start.result() is None:
@@ -175,73 +172,57 @@ async def _serve(
     return None if start.cancelled() else start.result()
 
 
-async def _start(plan: Plan, directory: Path, console: Console, supervisor: Supervisor) -> str | None:
+async def _start(plan: Plan, console: Console, supervisor: Supervisor) -> str | None:
     """Start NATS, the nodes and the gateway. Return None when somebody can speak, else why nobody can."""
-    nats_url, server = plan.nats_url, None
-    if not nats_url:
-        server = await _start_nats(plan, directory, supervisor)
+    nats, server = plan.nats, plan.server
+    if server is not None:
+        server = await nats_server.start(server, supervisor)
         if server is None:
-            return f"nats-server did not listen within {_NATS_LISTENS_S:g} s."
-        nats_url = server.url()
-    supervisor.start(*(_node(plan, nats_url, number) for number in range(1, plan.nodes + 1)))
-    supervisor.start(_gateway(plan, nats_url))
+            return f"nats-server did not listen within {nats_server.LISTENS_S:g} s."
+        nats = replace(nats, urls=server.url())
+    supervisor.start(*(_node(plan, nats, number) for number in range(1, plan.nodes + 1)))
+    supervisor.start(_gateway(plan, nats))
     if not await _speaks(plan, console):
         waited = f"{plan.start_timeout_s:g} s"
         return f"Nobody could speak within {waited}; see the lines above, or raise --start-timeout."
     supervisor.settle()
-    console.block(banner(plan, server, await _model(plan)))
+    console.block(banner(plan, nats, server, await _model(plan)))
     return None
 
 
-async def _start_nats(plan: Plan, directory: Path, supervisor: Supervisor) -> NatsServer | None:
-    """Start the embedded server; return it with its real ports, None if it does not listen in time."""
-    server = NatsServer(plan.nats_host, plan.nats_port, plan.monitor_port, plan.token, directory)
-    server.configure()
-    program = Program("nats", server.command(), os.environ.copy(), _NATS_GRACE_S, log_lines.of_nats)
-    (supervised,) = supervisor.start(program)
-    try:
-        async with asyncio.timeout(_NATS_LISTENS_S):
-            await supervised.started.wait()
-            server = await server.listening(supervised.pid or 0)
-    except TimeoutError:
-        return None
-    server.configure()  # should it be started again, then on the same ports
-    return server
-
-
-def _node(plan: Plan, nats_url: str, number: int) -> Program:
+def _node(plan: Plan, nats: Nats, number: int) -> Program:
     name = f"node-{number}"
-    environment = _environment(nats_url) | {
+    variables = _environment(nats) | {
         "SYNTH_NODE": name,
         "SYNTH_ENGINE": plan.engine,
         "SYNTH_SLOTS": str(plan.slots),
     }
-    environment.pop("SYNTH_STATE_FILE", None)  # of one node, not of several
+    variables.pop("SYNTH_STATE_FILE", None)  # of one node, not of several
     if plan.model:
-        environment["SYNTH_MODEL"] = plan.model
+        variables["SYNTH_MODEL"] = plan.model
     return Program(
         name,
         (sys.executable, "-m", "synth_node"),
-        environment,
+        variables,
         _grace_s("SYNTH_GRACE_S"),
         log_lines.of_service,
     )
 
 
-def _gateway(plan: Plan, nats_url: str) -> Program:
-    environment = _environment(nats_url) | {"GATEWAY_HOST": plan.host, "GATEWAY_PORT": str(plan.port)}
+def _gateway(plan: Plan, nats: Nats) -> Program:
+    variables = _environment(nats) | {"GATEWAY_HOST": plan.host, "GATEWAY_PORT": str(plan.port)}
     return Program(
         "gateway",
         (sys.executable, "-m", "gateway"),
-        environment,
+        variables,
         _grace_s("GATEWAY_GRACE_S"),
         log_lines.of_service,
     )
 
 
-def _environment(nats_url: str) -> dict[str, str]:
+def _environment(nats: Nats) -> dict[str, str]:
     """Return our environment for a child, with the address and the credentials of NATS."""
-    return {"PYTHONUNBUFFERED": "1", **os.environ, "NATS_URL": nats_url}
+    return {"PYTHONUNBUFFERED": "1", **nats.environment()}
 
 
 def _grace_s(variable: str) -> float:
@@ -288,11 +269,3 @@ def _token(host: str, given: str | None) -> str | None:
             raise click.ClickException("A NATS token may hold letters, digits and . _ ~ - only.")
         return given
     return None if nats_server.is_loopback(host) else secrets.token_urlsafe(24)
-
-
-def _free_port(host: str) -> int:
-    """Return a port on which nobody listens now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

@@ -188,3 +188,35 @@ def antiphon() -> Callable[..., subprocess.CompletedProcess[bytes]]:
         )
 
     return run
+
+
+Join = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def join() -> Iterator[Join]:
+    """Start `antiphon node` with options; whatever still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        node = subprocess.Popen(
+            [_ANTIPHON, "node", "--engine", "tone", *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment() | (environment or {}),
+        )
+        started.append(node)
+        return node
+
+    yield start
+    for node in started:
+        node.kill()
+        node.wait()
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """An environment that names servers which do not exist, in both ways."""
+    file = tmp_path / "nats_url"
+    file.write_text("nats://127.0.0.1:1\n")
+    return {"NATS_URL_FILE": str(file), "NATS_URL": "nats://127.0.0.1:2"}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Up
+    from tests.cli.conftest import Join, Up
 
     Antiphon = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -28,22 +26,24 @@ def _until_workers(up: Up, names: set[str]) -> None:
         assert time.monotonic() < deadline, there
 
 
-def test_it_joins_and_leaves(up: Up) -> None:
-    command = [str(Path(sys.executable).with_name("antiphon")), "node", "--engine", "tone", "--name", "guest"]
-    node = subprocess.Popen(
-        [*command, "--nats", up.nats], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        _until_workers(up, {"node-1", "node-2", "guest"})
-        # The URL may hold credentials: it is no part of the command that others see.
-        assert up.nats not in " ".join(psutil.Process(node.pid).cmdline())
-        node.send_signal(signal.SIGTERM)
-        assert node.wait(timeout=30) == 0
-        _until_workers(up, {"node-1", "node-2"})
-    finally:
-        if node.poll() is None:
-            node.kill()
-            node.wait()
+def test_it_joins_and_leaves(up: Up, join: Join) -> None:
+    node = join("--name", "guest", "--nats", up.nats)
+    _until_workers(up, {"node-1", "node-2", "guest"})
+    # The URL may hold credentials: it is no part of the command that others see.
+    assert up.nats not in " ".join(psutil.Process(node.pid).cmdline())
+    node.send_signal(signal.SIGTERM)
+    assert node.wait(timeout=30) == 0
+    _until_workers(up, {"node-1", "node-2"})
+
+
+def test_it_joins_the_named_server_whatever_the_environment_says(
+    up: Up, join: Join, nowhere: dict[str, str]
+) -> None:
+    node = join("--name", "guest", "--nats", up.nats, environment=nowhere)
+    _until_workers(up, {"node-1", "node-2", "guest"})
+    node.send_signal(signal.SIGTERM)
+    assert node.wait(timeout=30) == 0
+    _until_workers(up, {"node-1", "node-2"})
 
 
 def test_without_a_server_it_says_where_it_looked(antiphon: Antiphon) -> None:

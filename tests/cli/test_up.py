@@ -147,9 +147,29 @@ def test_a_server_of_its_own_and_another_one_exclude_each_other(up: Up, antiphon
     assert b"--nats uses a server that runs; --nats-host and --nats-port start one." in done.stderr
 
 
-def test_asking_for_a_server_of_its_own_beats_the_environment(up: Up, start_up: StartUp) -> None:
-    other = start_up("--engine", "tone", "--nodes", "1", *ANY_PORTS, environment={"NATS_URL": up.nats})
-    assert other.ready().nats != up.nats
+def test_asking_for_a_server_of_its_own_beats_the_environment(
+    start_up: StartUp, nowhere: dict[str, str]
+) -> None:
+    other = start_up("--engine", "tone", "--nodes", "1", *ANY_PORTS, environment=nowhere).ready()
+    assert other.programs("nats-server")
+    assert other.speak("hello")
+    assert other.end() == 0
+
+
+def test_naming_a_server_beats_the_environment(up: Up, start_up: StartUp, nowhere: dict[str, str]) -> None:
+    options = ("--engine", "tone", "--nodes", "1", "--port", "0", "--nats", up.nats)
+    other = start_up(*options, environment=nowhere).ready()
+    assert other.nats == up.nats
+    assert other.get("/check_tts_status")["nodes"] == 3
+    assert other.end() == 0
+
+
+def test_a_file_may_name_the_server(up: Up, start_up: StartUp, nowhere: dict[str, str]) -> None:
+    Path(nowhere["NATS_URL_FILE"]).write_text(f"{up.nats}\n")
+    options = ("--engine", "tone", "--nodes", "1", "--port", "0")
+    other = start_up(*options, environment=nowhere).ready()
+    assert other.nats == up.nats
+    assert other.get("/check_tts_status")["nodes"] == 3
     assert other.end() == 0
 
 
