@@ -12,13 +12,14 @@ from pathlib import Path
 
 import uvloop
 
+from bench.closed_loop import seconds_per_utterance
 from bench.engine import fingerprinted
 from bench.faults import Faults
 from bench.http_client import Pool, Reply, get, post
 from bench.processes import Gateway, processes
 from bench.tables import quantile, show
 
-SERVICE_S = 0.02
+SERVICE_MS = 20
 ANSWER_WITHIN_S = 150.0
 """Far above what a gateway lets a request wait: what has no answer by then will have none."""
 
@@ -29,8 +30,8 @@ def main(options: list[str]) -> None:
     parser.add_argument("-n", type=int, default=20_000, help="requests")
     parser.add_argument("--nodes", type=int, default=4, help="of one slot each")
     parser.add_argument("--gateways", type=int, default=2)
-    parser.add_argument("--load", type=float, default=0.8, help="of the slots that are alive")
-    parser.add_argument("--every", type=float, default=1.5, help="mean seconds between faults of nodes")
+    parser.add_argument("--load", type=float, default=0.8, help="of what the living slots can do")
+    parser.add_argument("--every", type=float, default=2.5, help="mean seconds between faults of nodes")
     parser.add_argument("--nats-every", type=float, default=12.0, help="mean seconds between its restarts")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--logs", type=Path, help="directory where the logs of all processes are kept")
@@ -42,38 +43,44 @@ def main(options: list[str]) -> None:
         faults = Faults(
             group.nats, nodes, every_s=chosen.every, nats_every_s=chosen.nats_every, seed=chosen.seed
         )
-        chaos = Chaos(gateways, load=chosen.load, seed=chosen.seed)
+        cycle_s = uvloop.run(
+            seconds_per_utterance(gateways[0].port, slots=chosen.nodes, service_ms=SERVICE_MS, n=500)
+        )
+        chaos = Chaos(gateways, rate=chosen.load / cycle_s, seed=chosen.seed)
         uvloop.run(chaos.run(chosen.n, faults))
-    _show(chaos, faults, chosen.n)
+    _show(chaos, faults, chosen.n, chosen.load)
 
 
-def _show(chaos: Chaos, faults: Faults, n: int) -> None:
+def _show(chaos: Chaos, faults: Faults, n: int, load: float) -> None:
     outcomes = dict(chaos.outcomes)
     fixed = {name: outcomes.pop(name, 0) for name in ("right", "lost", "wrong ear", "503")}
     codes = ", ".join(f"{count} x {code}" for code, count in outcomes.items())
     latencies = [1000 * quantile(chaos.latencies, q) for q in (0.5, 0.99, 1.0)]
     show(
-        f"chaos: {n} requests of {1000 * SERVICE_S:.0f} ms at {n / chaos.seconds:.0f}/s, "
+        f"chaos: {n} requests of {SERVICE_MS} ms at {n / chaos.seconds:.0f}/s, "
         + ", ".join(f"{count} {what}" for what, count in faults.counts.items()),
         ["requests", *fixed, "other errors", "p50 ms", "p99 ms", "max ms"],
         [[n, *fixed.values(), codes or 0, *latencies]],
-        "To be reached: 0 lost, 0 wrong ear.",
+        f"Load {load} of what the living slots were measured to do. To be reached: 0 lost, 0 wrong ear.",
     )
     for line in chaos.remarks[:20]:
         print(line)
 
 
 class Chaos:
-    """The callers. outcomes: counts of right, lost, wrong ear, 503 and other error codes."""
+    """The callers. outcomes: counts of right, lost, wrong ear, 503 and other error codes.
 
-    def __init__(self, gateways: list[Gateway], *, load: float, seed: int) -> None:
+    rate: requests per second for each slot that is alive.
+    """
+
+    def __init__(self, gateways: list[Gateway], *, rate: float, seed: int) -> None:
         self.outcomes: Counter[str] = Counter()
         self.latencies: list[float] = []
         self.remarks: list[str] = []
         self.seconds = 0.0
         self._gateways = gateways
         self._pools = [Pool(gateway.port) for gateway in gateways]
-        self._load = load
+        self._rate = rate
         self._rng = random.Random(seed)
         self._alive = 0
         self._started_at = time.monotonic()
@@ -89,7 +96,7 @@ class Chaos:
                     while not self._alive:
                         await asyncio.sleep(0.01)
                         due = time.monotonic()
-                    due += self._rng.expovariate(self._load * self._alive / SERVICE_S)
+                    due += self._rng.expovariate(self._rate * self._alive)
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                     tasks.create_task(self._ask(number))
                 self.seconds = time.monotonic() - self._started_at
@@ -109,7 +116,7 @@ class Chaos:
             await asyncio.sleep(0.1)
 
     async def _ask(self, number: int) -> None:
-        text = f"ms={1000 * SERVICE_S:.0f} id={number}"
+        text = f"ms={SERVICE_MS} id={number}"
         started_at = time.monotonic()
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):

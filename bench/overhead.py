@@ -11,6 +11,7 @@ import nats
 import uvloop
 
 from antiphon.client import connect
+from bench.closed_loop import seconds_per_utterance
 from bench.http_client import HttpConnection, open_connection, post
 from bench.processes import Processes, free_port, processes, wait_for_port
 from bench.tables import quantile, show
@@ -60,27 +61,8 @@ def _pause(n_slots: int, n: int) -> list[object]:
             group.node("sleeper")
         gateway = group.gateway()
         gateway.wait_for_slots(n_slots)
-        elapsed_s = uvloop.run(_saturate(gateway.port, 3 * n_slots, n))
-    return [f"{n_slots} nodes of one slot", 1000 * elapsed_s * n_slots / n - SLEEP_MS]
-
-
-async def _saturate(port: int, n_connections: int, n: int) -> float:
-    """Return the time in seconds in which `n` requests are answered, as fast as the slots take them."""
-    numbers = iter(range(n))
-
-    async def ask() -> None:
-        connection = await open_connection(port)
-        for number in numbers:
-            reply = await connection.send(post(f"ms={SLEEP_MS} id={number}"))
-            if reply.status != 200:
-                raise RuntimeError(f"status {reply.status}: {reply.body[:500]!r}")
-        connection.close()
-
-    started_at = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(n_connections):
-            tasks.create_task(ask())
-    return time.perf_counter() - started_at
+        cycle_s = uvloop.run(seconds_per_utterance(gateway.port, slots=n_slots, service_ms=SLEEP_MS, n=n))
+    return [f"{n_slots} node{'s' * (n_slots > 1)} of one slot", 1000 * cycle_s - SLEEP_MS]
 
 
 async def _antiphon(group: Processes, port: int, n: int) -> list[list[object]]:

@@ -89,6 +89,7 @@ class Group:
         self.subjects = Subjects(f"t{uuid.uuid4().hex}")
         self.nodes: list[Node] = []
         self.clients: list[TtsClient] = []
+        self.proxies: list[Proxy] = []
         self.synth_subject = self.subjects.synth(MODEL)
         self._n_texts = 0
 
@@ -155,13 +156,12 @@ class Group:
         return f"tasks {left}, waiters {waiters}" if left or waiters else ""
 
     async def _left_at_nodes(self) -> str:
-        status = await self.caller.status()
         now = asyncio.get_running_loop().time()
         living = {node.process.name for node in self.nodes if node.runs}
         beats = [seen.heartbeat for seen in self.caller.cluster.nodes(now)]
         of_living = [beat for beat in beats if beat.name in living]
         idle = all((beat.idle, beat.busy, beat.running) == (beat.slots, 0, ()) for beat in of_living)
-        return "" if idle and len(of_living) == len(living) else f"{status.workers}"
+        return "" if idle and len(of_living) == len(living) else f"{beats}"
 
     async def _left_processes(self) -> str:
         engines_of_living = set()
@@ -184,21 +184,19 @@ class Group:
 
     # -- its parts
 
-    @property
-    def _proxies(self) -> list[Proxy]:
-        return [self.caller_proxy, *(node.proxy for node in self.nodes)]
-
     async def heal(self) -> None:
         """Start what died, let go of all that is held, and wait until all is as at the beginning."""
-        for between in self._proxies:
+        for between in self.proxies:
             between.release()
         for node in self.nodes:
             if node.runs:
                 node.send_signal(signal.SIGCONT)
         await self.restart_nodes()
         self.engines.let_end()
-        await self.until_settled()
-        self.engines.hold_again()
+        try:
+            await self.until_settled()
+        finally:
+            self.engines.hold_again()
 
     async def restart_nodes(self) -> None:
         """Start every node anew that has ended."""
@@ -222,17 +220,17 @@ class Group:
 
     async def stop_server(self, signum: int = signal.SIGTERM) -> None:
         """Stop the server, and wait until every connection is broken; SIGUSR2 has it say so before."""
-        for between in self._proxies:
+        for between in self.proxies:
             between.refuse()
         await asyncio.to_thread(self.server.stop, signum)
-        for between in self._proxies:
+        for between in self.proxies:
             await between.until_cut()
             between.release()
 
     async def start_server(self, *, but_for: Proxy | None = None) -> None:
         """Start the server anew; the proxy `but_for` still refuses connections."""
         self.server.start()
-        for between in self._proxies:
+        for between in self.proxies:
             if between is not but_for:
                 await between.listen()
 
@@ -288,10 +286,12 @@ async def race_group(
         stack.callback(os.environ.pop, SOCKET, None)
         for _ in range(nodes):
             node = Node(group, await stack.enter_async_context(proxy(group.server.url)), settings)
+            group.proxies.append(node.proxy)
             stack.push_async_callback(node.end)
             group.nodes.append(node)
         await asyncio.gather(*(node.start() for node in group.nodes))
         group.caller_proxy = await stack.enter_async_context(proxy(group.server.url))
+        group.proxies.append(group.caller_proxy)
         group.plain = await stack.enter_async_context(connected(group.server.url, name="plain caller"))
         group.caller = await stack.enter_async_context(
             connect(
