@@ -200,7 +200,7 @@ class StreamDelivery:
 
     def _fits(self, n_bytes: int) -> bool:
         unacknowledged = self._n_sent - self._acknowledged
-        return not unacknowledged or unacknowledged + n_bytes <= self._window
+        return not n_bytes or not unacknowledged or unacknowledged + n_bytes <= self._window
 
     async def _send_backlog(self) -> None:
         try:
