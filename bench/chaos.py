@@ -63,7 +63,7 @@ def _show(chaos: Chaos, faults: Faults, n: int, load: float) -> None:
         [[n, *fixed.values(), codes or 0, *latencies]],
         f"Load {load} of what the living slots were measured to do. To be reached: 0 lost, 0 wrong ear.",
     )
-    for line in chaos.remarks[:20]:
+    for line in (*(f"{count} x {what}" for what, count in chaos.refusals.items()), *chaos.remarks[:20]):
         print(line)
 
 
@@ -76,6 +76,7 @@ class Chaos:
     def __init__(self, gateways: list[Gateway], *, rate: float, seed: int) -> None:
         self.outcomes: Counter[str] = Counter()
         self.latencies: list[float] = []
+        self.refusals: Counter[str] = Counter()
         self.remarks: list[str] = []
         self.seconds = 0.0
         self._gateways = gateways
@@ -130,7 +131,9 @@ class Chaos:
         elapsed_s = time.monotonic() - started_at
         if outcome == "right":
             self.latencies.append(elapsed_s)
-        elif outcome != "503":
+        elif outcome == "503":
+            self.refusals[remark.partition(":")[0]] += 1
+        else:
             at_s = started_at - self._started_at
             self.remarks.append(f"request {number} at {at_s:.1f} s, after {elapsed_s:.1f} s: {remark}")
 
