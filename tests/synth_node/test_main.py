@@ -181,7 +181,8 @@ async def test_it_comes_back_to_a_server_that_was_restarted(
     async with node_process(own_nats_server.url, subjects) as node:
         for _ in range(2):
             async with connect(own_nats_server.url, subjects=subjects, within_s=GUARD_S) as tts:
-                assert await tts.speak("hello")
+                await until_ready(tts)
+                assert await tts.speak("hello", model="tone")
             own_nats_server.stop()
             own_nats_server.start()
         node.send_signal(signal.SIGTERM)
