@@ -69,7 +69,7 @@ class ScriptedNode:
         """Send a heartbeat that lasts for the whole test; return its number."""
         self._seq += 1
         values: dict[str, Any] = {"model": MODEL, "state": "ready", "slots": 1, "idle": 1, "busy": 0}
-        values.update(interval_s=1000.0, **changes)
+        values.update(interval_s=60.0, **changes)
         beat = Heartbeat(self.id, self.id, 1.0, self._seq, **values)
         await self.nc.publish(self._subjects.heartbeat(beat.model, self.id), encode_heartbeat(beat))
         await settled(self.nc)

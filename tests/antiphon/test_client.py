@@ -46,7 +46,7 @@ async def answer_status(raw: Client, subjects: Subjects, *nodes: str, asked: lis
         if asked is not None:
             asked.append(msg)
         for name in nodes:
-            beat = Heartbeat(name, name, 1.0, 1, MODEL, "ready", slots=2, idle=1, busy=1, interval_s=1000.0)
+            beat = Heartbeat(name, name, 1.0, 1, MODEL, "ready", slots=2, idle=1, busy=1, interval_s=60.0)
             await raw.publish(msg.reply, encode_heartbeat(beat))
 
     await raw.subscribe(subjects.status, cb=on_status)

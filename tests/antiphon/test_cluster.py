@@ -177,7 +177,7 @@ def test_a_forecast_is_what_a_simulation_finds(
     assert forecast == pytest.approx(simulated_start_s(free_in, 0.1 * characters, ahead))
 
 
-@given(slots=SLOTS, ahead=st.integers(25, 400), characters=st.integers(1, 300))
+@given(slots=SLOTS, ahead=st.integers(25, 200), characters=st.integers(1, 150))
 def test_a_forecast_for_a_long_queue_is_near_what_a_simulation_finds(
     slots: list[int], ahead: int, characters: int
 ) -> None:

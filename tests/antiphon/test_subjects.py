@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from antiphon.subjects import Subjects, check_token, service, token_from
 
 SUBJECTS = Subjects()
-TOKENS = st.from_regex(r"[A-Za-z0-9_-]+", fullmatch=True)
+TOKENS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
 BUILDERS: list[Callable[[str], str]] = [
     SUBJECTS.synth,
     SUBJECTS.free,
