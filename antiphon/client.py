@@ -38,6 +38,7 @@ class TtsClient:
         self.connection = connection
         self.cluster: Cluster = dispatcher.cluster
         self.default_model = default_model
+        self._used_model: str | None = None
         self._dispatcher = dispatcher
         self._rounds = rounds
 
@@ -138,7 +139,7 @@ class TtsClient:
             try:
                 return check_token(model or self.default_model or "")
             except ValueError:
-                raise InvalidRequest(f"model {model!r} is no model name", param="model") from None
+                raise InvalidRequest(f"model {str(model)[:40]!r} is no model name", param="model") from None
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + min(within_s, self._dispatcher.timing.settle_s)
         while (name := self._first_model()) is None:
@@ -194,7 +195,11 @@ class TtsClient:
         return None if name is None else self._dispatcher.forecast(name)
 
     def _first_model(self) -> str | None:
-        return self.cluster.first_model(asyncio.get_running_loop().time())
+        """Return the model used before while it lives: one that joins does not change what is spoken."""
+        now = asyncio.get_running_loop().time()
+        if self._used_model is None or not self.cluster.has_nodes(self._used_model, now):
+            self._used_model = self.cluster.first_model(now)
+        return self._used_model
 
 
 @asynccontextmanager

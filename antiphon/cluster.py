@@ -12,6 +12,8 @@ from antiphon.heartbeat import Heartbeat, Waiting
 
 MISSED_HEARTBEATS: Final = 3
 _WAITING_EXPIRES_S: Final = 3.0
+_MAX_NODES: Final = 10_000
+_MAX_FORECAST_S: Final = 86_400.0
 _EXACT_PER_SLOT: Final = 4
 """Requests ahead, per slot, up to which a forecast follows each one; beyond, the mean is as good."""
 
@@ -47,7 +49,7 @@ class Cluster:
             return
         if heartbeat.state == "left":
             self._nodes.pop(heartbeat.node, None)
-        else:
+        elif heartbeat.node in self._nodes or len(self._nodes) < _MAX_NODES:
             self._nodes[heartbeat.node] = Seen(heartbeat, now)
             self._models.add(heartbeat.model)
 
@@ -109,7 +111,7 @@ class Cluster:
             free_in += [*running, *[0.0] * (beat.idle + max(0, beat.busy - len(running)))]
         if not free_in or not rates:
             return None
-        return _start_of_next(free_in, ahead, sum(rates) / len(rates))
+        return min(_start_of_next(free_in, ahead, sum(rates) / len(rates)), _MAX_FORECAST_S)
 
 
 def _rest_s(expected_s: float, elapsed_s: float) -> float:

@@ -17,6 +17,7 @@ import nats
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.client import Server as PooledServer
+from nats.aio.msg import Msg
 
 from antiphon.errors import NotConnected
 
@@ -81,6 +82,16 @@ class OrderedClient(Client):
         if self._transport:
             self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        sub = self._subs.get(sid)
+        try:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        except UnicodeDecodeError:
+            # Anybody may send bytes that are no text; nats-py would stop reading. Whoever waits for just this
+            # message gets an empty one.
+            if sub is not None and sub._future is not None and not sub._future.done():
+                sub._future.set_result(Msg(_client=self, subject=sub.subject))
 
     async def _process_pong(self) -> None:
         # A flush that was given up left its future behind: its late PONG would end nats-py's reading.

@@ -9,7 +9,15 @@ from typing import Any, Final, Literal, cast
 import msgpack
 
 from antiphon.errors import MalformedMessage
+from antiphon.subjects import check_token
 from antiphon.wire import decode_map, encode_map, known_fields, require
+
+# What is beyond these is no account of anything, and forecasts would drown in it.
+_MAX_COUNT: Final = 2**53
+_MAX_SLOTS: Final = 4096
+_MAX_INTERVAL_S: Final = 3600.0
+_MAX_SECONDS_PER_CHARACTER: Final = 3600.0
+_MAX_CHARACTERS: Final = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,8 @@ def decode_waiting(data: bytes) -> Waiting:
         waiting = Waiting(values["waiting"], values["characters"])
     except TypeError as exc:
         raise MalformedMessage(f"{exc}") from exc
-    if waiting.waiting < 0 or waiting.characters < 0:
-        raise MalformedMessage("negative")
+    if not (0 <= waiting.waiting <= _MAX_COUNT and 0 <= waiting.characters <= _MAX_CHARACTERS):
+        raise MalformedMessage("out of range")
     return waiting
 
 
@@ -55,7 +63,9 @@ class Running:
         require(self.run, str, "run")
         require(self.characters, int, "characters")
         require(self.elapsed_s, (int, float), "elapsed_s")
-        if self.characters < 0 or not (math.isfinite(self.elapsed_s) and self.elapsed_s >= 0):
+        if not 0 <= self.characters <= _MAX_CHARACTERS or not (
+            math.isfinite(self.elapsed_s) and self.elapsed_s >= 0
+        ):
             raise ValueError("a run out of range")
 
 
@@ -90,10 +100,18 @@ class Heartbeat:
     def __post_init__(self) -> None:
         for name in ("node", "name", "model", "state", "version", "voices_hash"):
             require(getattr(self, name), str, name)
+        check_token(self.node)
+        check_token(self.model)
         for name in ("seq", "slots", "idle", "busy", "synthesized", "failed"):
             require(getattr(self, name), int, name)
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is negative")
+            if not 0 <= getattr(self, name) <= _MAX_COUNT:
+                raise ValueError(f"{name} is out of range")
+        if max(self.slots, self.idle, self.busy) > _MAX_SLOTS:
+            raise ValueError("too many slots")
+        if not 0 < self.interval_s <= _MAX_INTERVAL_S:
+            raise ValueError("interval_s is out of range")
+        if self.seconds_per_character > _MAX_SECONDS_PER_CHARACTER:
+            raise ValueError("seconds_per_character is out of range")
         for name in ("boot", "interval_s", "seconds_per_character", "real_time_factor"):
             require(getattr(self, name), (int, float), name)
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):

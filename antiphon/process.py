@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -27,3 +28,14 @@ def say(failure: BaseException) -> None:
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     sys.stderr.write(f"{failure}\n")
+
+
+def settle_memory() -> None:
+    """Leave what start-up made out of garbage collection, and collect less often.
+
+    What a request makes is freed by reference counts; looking for cycles in it every few hundred objects cost
+    a tenth of the processor time of a request.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

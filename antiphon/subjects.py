@@ -11,7 +11,9 @@ WAITERS_QUEUE: Final = "waiters"
 VOICES_QUEUE: Final = "voices"
 SERVICE_NAME: Final = "synth_node"
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
+MAX_TOKEN_CHARACTERS: Final = 128
+"""So that no subject passes the server's max_control_line, which would end the connection."""
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOKEN_CHARACTERS}}}")
 
 
 def check_token(token: str) -> str:
@@ -20,13 +22,16 @@ def check_token(token: str) -> str:
     nats-py lets an empty token and a wildcard through on publish, so every token is checked here.
     """
     if _TOKEN.fullmatch(token) is None:
-        raise ValueError(f"{token!r} is no subject token: use letters, digits, '_' and '-'")
+        raise ValueError(
+            f"{token[:40]!r} is no subject token: use letters, digits, '_' and '-', "
+            f"{MAX_TOKEN_CHARACTERS} at most"
+        )
     return token
 
 
 def token_from(text: str) -> str:
     """Return `text` with every run of characters that a token may not have made one '-'."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "model"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:MAX_TOKEN_CHARACTERS] or "model"
 
 
 @dataclass(frozen=True, slots=True)

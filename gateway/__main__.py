@@ -13,7 +13,7 @@ import uvloop
 from antiphon import connect
 from antiphon.errors import NotConnected
 from antiphon.logs import configure_logging
-from antiphon.process import say, stop_on_signals
+from antiphon.process import say, settle_memory, stop_on_signals
 from antiphon.settings import SettingsError, load
 from antiphon.subjects import Subjects
 from antiphon.ticket import Limits
@@ -35,6 +35,7 @@ def main() -> int:
         settings = load(GatewaySettings)
         configure_logging(settings.log_level, settings.log_format)
         _allow_open_files(settings.max_connections + MAX_REFUSALS + _OTHER_FILES)
+        settle_memory()
         uvloop.run(run(settings))
     except* SettingsError as group:
         say(group)

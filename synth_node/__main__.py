@@ -14,7 +14,7 @@ from antiphon.connection import Connection, connected
 from antiphon.errors import NotConnected
 from antiphon.inbox import inboxes
 from antiphon.logs import configure_logging
-from antiphon.process import say, stop_on_signals
+from antiphon.process import say, settle_memory, stop_on_signals
 from antiphon.settings import SettingsError, load
 from synth_node.config import SynthSettings
 from synth_node.node import SynthNode
@@ -31,6 +31,7 @@ def main() -> int:
     try:
         settings = load(SynthSettings)
         configure_logging(settings.log_level, settings.log_format)
+        settle_memory()
         uvloop.run(run(settings))
     except* (SettingsError, EngineUnavailable) as group:
         say(group)

@@ -42,6 +42,8 @@ class SynthSettings(ProcessSettings):
     """Silence of a working engine after which it is held to hang and is killed, in seconds."""
     budget_s: Seconds = 60.0
     """Time for a request that brings no budget of its own, in seconds."""
+    max_budget_s: Seconds = 3600.0
+    """Longest budget that a request may bring, in seconds; a larger one is cut to it."""
     max_audio_s: Seconds = 3 * 3600.0
     """Longest audio of one utterance, in seconds."""
     max_text_characters: Annotated[int, Field(ge=1)] = 200_000
@@ -50,7 +52,7 @@ class SynthSettings(ProcessSettings):
     """Encoded audio kept for one slow caller while its slot is free already, in bytes."""
     buffer_total_bytes: Annotated[int, Field(ge=1)] = 64 * MIB
     """The same over all callers of this node, in bytes."""
-    heartbeat_s: Seconds = 1.0
+    heartbeat_s: Annotated[float, Field(gt=0, le=60)] = 1.0
     """Time between heartbeats, in seconds; a node that misses three is gone."""
     rearm_s: Seconds = 20.0
     """Time after which an idle slot joins the queue group anew, should the server have forgotten it."""

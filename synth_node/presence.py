@@ -29,6 +29,7 @@ class Presence:
         self._node = node
         self._boot = time.time()
         self._seq = 0
+        self._written = True
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
@@ -67,8 +68,11 @@ class Presence:
                 connected=self._node.connection.nc.is_connected,
                 interval_s=beat.interval_s,
             )
+            self._written = True
         except OSError as exc:
-            _log.warning("state file not written", path=str(path), error=str(exc))
+            if self._written:
+                _log.warning("state file not written", path=str(path), error=str(exc))
+            self._written = False
 
     def heartbeat(self) -> Heartbeat:
         """Return the node's account of itself, now."""

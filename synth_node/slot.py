@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS: Final = 3
 _START_AGAIN_S: Final = 10.0
+_MAX_REPLY_CHARACTERS: Final = 1024
+"""So that no answer, which names an inbox of ours too, passes the server's max_control_line."""
 _log: Final = structlog.get_logger("synth_node")
 
 
@@ -198,14 +200,15 @@ class Slot:
         settings = self._node.settings
         envelope = Envelope.from_headers(msg.headers, default_id=secrets.token_hex(16))
         request = decode_request(msg.data, (msg.headers or {}).get(CONTENT_TYPE))
-        if not msg.reply:
-            raise InvalidRequest("the request names no reply subject")
+        if not 0 < len(msg.reply) <= _MAX_REPLY_CHARACTERS:
+            raise InvalidRequest("the request names no reply subject, or one that is too long")
         if len(request.text) > settings.max_text_characters:
             raise TextTooLong(
                 f"{len(request.text)} characters; at most {settings.max_text_characters} are spoken at once",
                 param="text",
             )
         budget_s = settings.budget_s if envelope.budget_s is None else envelope.budget_s
+        budget_s = min(budget_s, settings.max_budget_s)
         if budget_s <= 0:
             raise DeadlineExceeded("the request came after its budget had ended")
         id = secrets.token_hex(8)
@@ -236,7 +239,7 @@ class Slot:
 
     async def _refuse(self, msg: Msg, exc: SpeechError) -> None:
         """Answer a request that never becomes a run."""
-        if not msg.reply:
+        if not 0 < len(msg.reply) <= _MAX_REPLY_CHARACTERS:
             return
         headers = msg.headers or {}
         id = headers.get(ID, "")[:MAX_ID_CHARACTERS] or secrets.token_hex(16)

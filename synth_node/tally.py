@@ -25,7 +25,7 @@ class Tally:
     @property
     def seconds_per_character(self) -> float:
         """Slot seconds per character of text."""
-        return self._means["seconds"] / max(self._means["characters"], 1.0)
+        return min(self._means["seconds"] / max(self._means["characters"], 1.0), 3600.0)
 
     @property
     def real_time_factor(self) -> float:
