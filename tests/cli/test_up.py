@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sysconfig
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,7 +138,10 @@ def test_it_uses_a_server_that_runs(up: Up, start_up: StartUp) -> None:
     other = start_up("--engine", "tone", "--nodes", "1", "--port", "0", environment={"NATS_URL": up.nats})
     other.ready()
     assert not other.programs("nats-server")
-    assert other.get("/check_tts_status")["nodes"] == 3
+    # A node that an earlier test killed is still shown for a moment.
+    deadline = time.monotonic() + 30
+    while (n_nodes := other.get("/check_tts_status")["nodes"]) != 3:
+        assert time.monotonic() < deadline, n_nodes
     assert other.end() == 0
 
 

@@ -22,58 +22,13 @@ from antiphon.connection import Connection, connected
 from antiphon.run import Timing
 from antiphon.subjects import Subjects
 from antiphon.ticket import Limits
-from tests.conftest import GUARD_S, NatsServer, NodeProcess, node_process
-from tests.end_to_end.support_engines import ENGINE, MODEL, SOCKET, Engines, Speaking, engines
+from tests.conftest import GUARD_S, NatsServer
+from tests.end_to_end.support_engines import MODEL, SOCKET, Engines, Speaking, engines
+from tests.end_to_end.support_node import Node
 from tests.end_to_end.support_proxy import Proxy, proxy
 
 TIMING: Final = Timing(accept_min_s=0.3)
 """The accept time-out is long enough for a test to act within it."""
-
-
-class Node:
-    """One node process behind its proxy; it can be started again after its death."""
-
-    def __init__(self, group: Group, between: Proxy, settings: dict[str, Any]) -> None:
-        self.proxy = between
-        self._group = group
-        self._settings = settings
-        self._stack = AsyncExitStack()
-        self.process: NodeProcess
-
-    @property
-    def pid(self) -> int:
-        """Its process number."""
-        return self.process.pid
-
-    @property
-    def slots(self) -> int:
-        """How many slots it has."""
-        return int(str(self._settings.get("slots", 1)))
-
-    def send_signal(self, signum: int) -> None:
-        """Send a signal to the node, not to its engines."""
-        os.kill(self.pid, signum)
-
-    async def kill(self) -> None:
-        """Kill it, and wait until the server cannot hear it any more."""
-        self.send_signal(signal.SIGKILL)
-        await self.process.wait()
-        await self.proxy.until_cut()
-
-    async def start(self) -> None:
-        """Start its process."""
-        self.process = await self._stack.enter_async_context(
-            node_process(self.proxy.url, self._group.subjects, engine=ENGINE, model=MODEL, **self._settings)
-        )
-
-    async def end(self) -> None:
-        """Kill it if it runs, and forget it."""
-        await self._stack.aclose()
-
-    @property
-    def runs(self) -> bool:
-        """Whether its process has not ended."""
-        return self.process.process.returncode is None
 
 
 class Group:
@@ -285,7 +240,7 @@ async def race_group(
         os.environ[SOCKET] = str(directory / "engines")
         stack.callback(os.environ.pop, SOCKET, None)
         for _ in range(nodes):
-            node = Node(group, await stack.enter_async_context(proxy(group.server.url)), settings)
+            node = Node(group.subjects, await stack.enter_async_context(proxy(group.server.url)), settings)
             group.proxies.append(node.proxy)
             stack.push_async_callback(node.end)
             group.nodes.append(node)

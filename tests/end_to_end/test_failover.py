@@ -22,15 +22,14 @@ from antiphon.errors import (
 from antiphon.request import SpeechRequest
 from antiphon.ticket import Limits
 from tests.conftest import GUARD_S, until
-from tests.end_to_end.support_callers import STREAM, WHOLE, Answer, LibraryCaller, PlainCaller
+from tests.end_to_end.support_callers import STREAM, WHOLE, LibraryCaller, PlainCaller
 from tests.end_to_end.support_engines import MODEL
 from tests.end_to_end.support_group import Group, race_group
+from tests.end_to_end.support_traffic import Traffic, begin, flood, whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FEW_S = 10.0
 """Guard on what takes two seconds at most."""
-TRAFFIC_BUDGET_S = 5.0
-"""A claim that is never answered keeps its inbox token so long."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -46,49 +45,6 @@ async def group(whole_group: Group) -> AsyncIterator[Group]:
     yield whole_group
     await whole_group.heal()
     await whole_group.serves()
-
-
-def whole(group: Group, answer: Answer) -> bool:
-    """Tell whether the answer is the whole audio of exactly one utterance."""
-    return [each.ended for each in group.engines.all if each.audio == answer.audio] == [True]
-
-
-async def begin(group: Group, n: int, form: str = WHOLE) -> list[LibraryCaller]:
-    """Send so many requests."""
-    callers = [LibraryCaller(group, group.text(), form) for _ in range(n)]
-    for caller in callers:
-        await caller.begin()
-    return callers
-
-
-class Traffic:
-    """Requests without a pause, some at a time, that the engines answer at once."""
-
-    def __init__(self, group: Group, at_a_time: int) -> None:
-        self.answers: list[Answer] = []
-        self._group = group
-        self._stop = False
-        self._tasks = [
-            asyncio.create_task(self._send(), name=f"caller {number}") for number in range(at_a_time)
-        ]
-
-    async def _send(self) -> None:
-        while not self._stop:
-            caller = LibraryCaller(self._group, self._group.text(), WHOLE, budget_s=TRAFFIC_BUDGET_S)
-            await caller.begin()
-            self.answers.append(await caller.answer())
-
-    async def flows(self, n: int) -> None:
-        """Wait for so many further answers."""
-        enough = len(self.answers) + n
-        await until(lambda: len(self.answers) >= enough, f"{n} further answers")
-
-    async def end(self) -> None:
-        """Send nothing more, and check that all was answered."""
-        self._stop = True
-        await asyncio.gather(*self._tasks)
-        assert {answer.error for answer in self.answers} == {""}
-        assert all(whole(self._group, answer) for answer in self.answers)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
@@ -210,23 +166,13 @@ async def test_slots_that_become_free_without_a_connection_join_once(group: Grou
             async with asyncio.timeout(GUARD_S):
                 await speaking.gone.wait()
         group.engines.let_end()
-        flood = asyncio.create_task(_flood(group, n_runs=8), name="flood")
+        flooding = asyncio.create_task(flood(group, n_runs=8), name="flood")
         for node in group.nodes:
             await node.proxy.listen()
-        await flood
+        await flooding
         await group.until_settled()
         await group.serves()  # a ghost of a slot would swallow one of these
         group.engines.all.clear()
-
-
-async def _flood(group: Group, *, n_runs: int) -> None:
-    """Send plain requests without a pause, so that a slot is hit in the moment in which it joins."""
-    nc = group.plain.nc
-    inbox = nc.new_inbox()
-    async with asyncio.timeout(GUARD_S):
-        while len(group.engines.of("flood")) < n_runs:
-            await nc.publish(group.synth_subject, b"flood", reply=inbox)
-            await nc.flush()
 
 
 async def test_forced_reconnects_of_the_caller_lose_nothing(group: Group) -> None:
