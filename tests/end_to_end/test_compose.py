@@ -202,7 +202,9 @@ class Host:
             return self._gateway_port
         if word == "/etc/nats/nats-server.conf":
             return str(ROOT / "nats" / "nats-server.conf")
-        return re.sub("^/tmp/", f"{self._directory}/", re.sub("^/model/", f"{OWN_MODEL}/", word))
+        # One translation only: the project itself may lie below /tmp.
+        folders = {"tmp": self._directory, "model": OWN_MODEL}
+        return re.sub("^/(tmp|model)/", lambda found: f"{folders[found[1]]}/", word)
 
 
 def _image_command(service: str) -> list[str]:
