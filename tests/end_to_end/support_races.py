@@ -12,7 +12,8 @@ import psutil
 from tests.conftest import until
 from tests.end_to_end.support_callers import PLAIN, Caller, LibraryCaller
 from tests.end_to_end.support_engines import MODEL, Speaking
-from tests.end_to_end.support_group import Group, Node
+from tests.end_to_end.support_group import Group
+from tests.end_to_end.support_node import Node
 
 
 @dataclass

@@ -17,7 +17,8 @@ import pytest_asyncio
 from tests.conftest import GUARD_S
 from tests.end_to_end.support_callers import STREAM, WHOLE, LibraryCaller
 from tests.end_to_end.support_engines import MODEL, Speaking
-from tests.end_to_end.support_group import Group, Node, race_group
+from tests.end_to_end.support_group import Group, race_group
+from tests.end_to_end.support_node import Node
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
