@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar, Final
 
 import msgpack
@@ -11,6 +11,7 @@ from antiphon.errors import MalformedMessage
 from antiphon.wire import decode_map, encode_map, require
 
 MAX_CHUNK_BYTES: Final = 128 * 1024
+_MAX_SECONDS: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,31 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """A place in an utterance's audio: `seconds` after the beginning of a segment, which counts from 0."""
+
+    segment: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        require(self.segment, int, "segment")
+        require(self.seconds, (int, float), "seconds")
+        if self.segment < 0 or not 0 <= self.seconds <= _MAX_SECONDS:
+            raise ValueError("a position out of range")
+
+
+@dataclass(frozen=True, slots=True)
 class AudioChunk:
     """Consecutive bytes of one utterance's audio.
 
     seq: position in the run, from 0, without gaps. audio: encoded as asked, at most MAX_CHUNK_BYTES.
+    at: how far a listener has come who has heard everything up to here; it travels in the event's last map.
     """
 
     kind: ClassVar[str] = "audio"
     seq: int
     audio: bytes
+    at: Position | None = None
 
     def __post_init__(self) -> None:
         require(self.seq, int, "seq")
@@ -52,6 +69,53 @@ class Progress:
     """The run is alive; sent at least every 500 ms when there is no audio to send."""
 
     kind: ClassVar[str] = "progress"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The audio that follows begins a segment: a part of the text that is synthesized in one go.
+
+    index: from 0. n_segments: in the utterance. offset, length: of its text, in characters.
+    """
+
+    kind: ClassVar[str] = "segment"
+    index: int
+    n_segments: int
+    offset: int
+    length: int
+
+    def __post_init__(self) -> None:
+        for name in ("index", "n_segments", "offset", "length"):
+            require(getattr(self, name), int, name)
+        if not 0 <= self.index < self.n_segments or min(self.offset, self.length) < 0:
+            raise ValueError("a segment out of range")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as it is heard.
+
+    offset, length: in characters of the request's text. start_ms, end_ms: in the utterance's audio.
+    """
+
+    offset: int
+    length: int
+    start_ms: int
+    end_ms: int
+
+    def __post_init__(self) -> None:
+        for name in ("offset", "length", "start_ms", "end_ms"):
+            require(getattr(self, name), int, name)
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is below 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """When words are heard, in order; for a request with `timestamps`."""
+
+    kind: ClassVar[str] = "words"
+    words: tuple[Word, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +179,19 @@ class Unknown:
     kind: str
 
 
-Event = Accepted | AudioChunk | Progress | End | Failure | Unknown
+KnownEvent = Accepted | AudioChunk | Progress | Segment | Words | End | Failure
+Event = KnownEvent | Unknown
 
 
-def encode_event(run: str, event: Accepted | AudioChunk | Progress | End | Failure) -> bytes:
+def encode_event(run: str, event: KnownEvent) -> bytes:
     """Return the msgpack array [run, kind, values..., {}]."""
     later: dict[str, object] = {}
     values: tuple[object, ...]
     match event:
-        case AudioChunk(seq, audio):
+        case AudioChunk(seq, audio, at):
             values = (seq, audio)
+            if at is not None:
+                later["at"] = (at.segment, at.seconds)
         case Accepted(node, slot):
             values = (node, slot)
         case End(stats):
@@ -135,6 +202,10 @@ def encode_event(run: str, event: Accepted | AudioChunk | Progress | End | Failu
                 later["param"] = param
         case Progress():
             values = ()
+        case Segment():
+            values = astuple(event)
+        case Words(words):
+            values = ([astuple(word) for word in words],)
     return bytes(msgpack.packb((run, event.kind, *values, later)))
 
 
@@ -151,11 +222,18 @@ def decode_event(data: bytes) -> tuple[str, Event]:
         require(later, dict, "the last element")
         match kind:
             case AudioChunk.kind:
-                return run, AudioChunk(*values)
+                seq, audio = values
+                at = later.get("at")
+                return run, AudioChunk(seq, audio, None if at is None else Position(*at))
             case Accepted.kind:
                 return run, Accepted(*values)
             case Progress.kind:
                 return run, Progress(*values)
+            case Segment.kind:
+                return run, Segment(*values)
+            case Words.kind:
+                (words,) = values
+                return run, Words(tuple(Word(*word) for word in words))
             case End.kind:
                 return run, End(*values)
             case Failure.kind:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
 import msgpack
 
-from antiphon.errors import InvalidRequest
+from antiphon.errors import InvalidRequest, NothingToSpeak
 
 DEFAULT_WINDOW_BYTES: Final = 1024 * 1024
 MAX_ID_CHARACTERS: Final = 128
 MAX_VOICE_CHARACTERS: Final = 200
+MAX_SKIP_S: Final = 24 * 3600.0
 MIN_SPEED: Final = 0.25
 MAX_SPEED: Final = 4.0
+
+INPUT_TYPES: Final = ("text", "ssml")
+_SAID: Final = frozenset("$€£¥¢₹₩₽+<=>|~^`°©®№±×÷")
+"""Symbols that are read aloud; of the others, most are pictures."""
 
 # Request headers.
 ID: Final = "Tts-Id"
@@ -44,14 +50,36 @@ CONTENT_TYPES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a listener is whose node was lost: the next run goes on from there.
+
+    offset: of the segment's first character in the text. skip_s: seconds of that segment that were heard.
+    """
+
+    offset: int
+    skip_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.offset, int) or isinstance(self.offset, bool) or self.offset < 0:
+            raise InvalidRequest("resume.offset must be a number of characters", param="resume")
+        if not isinstance(self.skip_s, (int, float)) or isinstance(self.skip_s, bool):
+            raise InvalidRequest("resume.skip_s must be a number of seconds", param="resume")
+        if not 0 <= self.skip_s <= MAX_SKIP_S:
+            raise InvalidRequest(f"resume.skip_s must be from 0 to {MAX_SKIP_S:g}", param="resume")
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechRequest:
     """One utterance to synthesize.
 
     text: what to speak. voice: None is the model's default. speed: factor, 1.0 is normal, 0.25 to 4.
-    format: a key of CONTENT_TYPES. sample_rate: in Hz; None is the engine's own.
+    format: a key of CONTENT_TYPES. sample_rate: in Hz; None is the engine's own. input_type: text or ssml.
+    timestamps: tell when each word is heard. split: False is to speak the text in one go, however long.
+    resume: go on where a lost run ended; the audio continues that run's, without a header of its own.
 
     Raises:
         InvalidRequest: a field has a wrong type or a value that is not allowed; `param` names it.
+        NothingToSpeak: the text has nothing in it that could be said, such as emoji alone.
     """
 
     text: str
@@ -59,6 +87,10 @@ class SpeechRequest:
     speed: float = 1.0
     format: str = "mp3"
     sample_rate: int | None = None
+    input_type: str = "text"
+    timestamps: bool = False
+    split: bool = True
+    resume: Resume | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -66,6 +98,8 @@ class SpeechRequest:
         if not self.text.strip():
             raise InvalidRequest("text is empty", param="text")
         _require_unicode(self.text, "text")
+        if not is_speakable(self.text):
+            raise NothingToSpeak("there is nothing in the text that could be spoken", param="text")
         if self.voice is not None:
             if not (isinstance(self.voice, str) and self.voice):
                 raise InvalidRequest("voice must be a non-empty string", param="voice")
@@ -83,11 +117,23 @@ class SpeechRequest:
                 raise InvalidRequest("sample_rate must be a whole number of Hz", param="sample_rate")
             if not 8000 <= self.sample_rate <= 48000:
                 raise InvalidRequest("sample_rate must be from 8000 to 48000 Hz", param="sample_rate")
+        if not (isinstance(self.input_type, str) and self.input_type in INPUT_TYPES):
+            raise InvalidRequest(f"input_type must be one of {', '.join(INPUT_TYPES)}", param="input_type")
+        for name in ("timestamps", "split"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidRequest(f"{name} must be true or false", param=name)
+        if self.resume is not None and not isinstance(self.resume, Resume):
+            raise InvalidRequest("resume must be a map of offset and skip_s", param="resume")
 
     @property
     def content_type(self) -> str:
         """The media type of the audio that this request asks for."""
         return CONTENT_TYPES[self.format]
+
+
+def is_speakable(text: str) -> bool:
+    """Tell whether `text` has a letter, a digit or a mark in it: not space, emoji or pictures alone."""
+    return any(unicodedata.category(character)[0] in "LNP" or character in _SAID for character in text)
 
 
 def _require_unicode(text: str, param: str) -> None:
@@ -99,12 +145,17 @@ def _require_unicode(text: str, param: str) -> None:
 
 
 _NAMES: Final = tuple(f.name for f in fields(SpeechRequest))
+_LATER: Final = {f.name: f.default for f in fields(SpeechRequest)[5:]}
+"""Fields that older nodes do not know, sent only where they say something."""
 
 
 def encode_request(request: SpeechRequest) -> bytes:
-    """Return `request` as a msgpack map without the fields that are None."""
+    """Return `request` as a msgpack map without the fields that are None or say nothing new."""
     values = {name: getattr(request, name) for name in _NAMES}
-    return bytes(msgpack.packb({name: value for name, value in values.items() if value is not None}))
+    values = {name: value for name, value in values.items() if value != _LATER.get(name)}
+    if request.resume is not None:
+        values["resume"] = {"offset": request.resume.offset, "skip_s": request.resume.skip_s}
+    return bytes(msgpack.packb(values))
 
 
 def request_from_map(values: Mapping[Any, Any]) -> SpeechRequest:
@@ -116,6 +167,8 @@ def request_from_map(values: Mapping[Any, Any]) -> SpeechRequest:
     known = {k: v for k, v in values.items() if k in _NAMES and v is not None}
     if "text" not in known:
         raise InvalidRequest("text is missing", param="text")
+    if isinstance(resume := known.get("resume"), Mapping):
+        known["resume"] = Resume(resume.get("offset", 0), resume.get("skip_s", 0.0))
     return SpeechRequest(**known)
 
 

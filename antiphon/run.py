@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import nats.errors
@@ -20,6 +20,8 @@ from antiphon.events import (
     Event,
     Failure,
     Progress,
+    Segment,
+    Words,
     encode_cancel,
     encode_credit,
 )
@@ -78,7 +80,14 @@ class Run:
             _wake(self._waiter, True)
 
     async def audio(self) -> AsyncGenerator[bytes, None]:
-        """Yield the run's audio in order; set `end` when it is complete.
+        """Yield the run's audio alone; see `events`."""
+        async with aclosing(self.events()) as events:
+            async for event in events:
+                if isinstance(event, AudioChunk):
+                    yield event.audio
+
+    async def events(self) -> AsyncGenerator[AudioChunk | Segment | Words, None]:
+        """Yield the run's audio in order, and what is told of it; set `end` when it is complete.
 
         The node sends on as chunks are taken, so a slow consumer slows its own run only.
 
@@ -89,12 +98,12 @@ class Run:
         n_chunks = n_bytes = uncredited = 0
         while True:
             match await self._next_event():
-                case AudioChunk(seq, audio):
+                case AudioChunk(seq, audio) as chunk:
                     if seq != n_chunks:
                         raise RunLost(f"chunk {seq} came where {n_chunks} was due")
                     n_chunks += 1
                     n_bytes += len(audio)
-                    yield audio
+                    yield chunk
                     uncredited += len(audio)
                     if uncredited >= DEFAULT_WINDOW_BYTES // 4:
                         await self._grant(uncredited, n_bytes)
@@ -106,6 +115,8 @@ class Run:
                     return
                 case Failure(code, text, param):
                     raise SpeechError.from_code(code, text, param=param)
+                case (Segment() | Words()) as told:
+                    yield told
                 case Progress():
                     # No audio comes: perhaps a credit was lost with a connection. The total is always right.
                     await self._grant(uncredited, n_bytes)

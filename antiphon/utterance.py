@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import AttemptsExhausted, DeadlineExceeded, SpeechError
-from antiphon.events import End
+from antiphon.events import AudioChunk, End, Segment, Words
 from antiphon.mp3 import with_length
 from antiphon.run import Run
 from antiphon.ticket import Ticket
@@ -18,7 +19,7 @@ _LATE: Final = "the audio was not complete within the request's time"
 
 
 class Utterance:
-    """One request and all of its audio; iterate over it once.
+    """One request and all of its audio; iterate over it, or over its `events`, once.
 
     id: the request's, the same on every node. end: set once the audio is complete, whether yielded or not.
     """
@@ -30,8 +31,8 @@ class Utterance:
         self._dispatcher = dispatcher
         self._ticket = ticket
         self._run: Run | None = None
-        self._audio: AsyncGenerator[bytes, None] | None = None
-        self._held: deque[bytes] = deque()
+        self._events: AsyncGenerator[AudioChunk | Segment | Words, None] | None = None
+        self._held: deque[bytes | Segment | Words] = deque()
         self._lost = 0
 
     @property
@@ -67,16 +68,21 @@ class Utterance:
 
     async def _collect(self, run: Run, hold_bytes: int) -> None:
         self._held.clear()
-        self._audio = run.audio()
+        self._events = run.events()
         n_bytes = 0
-        async for chunk in self._audio:
-            self._held.append(chunk)
-            n_bytes += len(chunk)
+        async for event in self._events:
+            if not isinstance(event, AudioChunk):
+                self._held.append(event)
+                continue
+            self._held.append(event.audio)
+            n_bytes += len(event.audio)
             if n_bytes > hold_bytes:
                 return
         self.end = run.end
         if self._ticket.format == "mp3":
-            self._held = deque([with_length(b"".join(self._held))])
+            told = [event for event in self._held if not isinstance(event, bytes)]
+            audio = b"".join(event for event in self._held if isinstance(event, bytes))
+            self._held = deque([*told, with_length(audio)])
 
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""
@@ -88,23 +94,34 @@ class Utterance:
         return self._chunks()
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self.events()) as events:
+            async for event in events:
+                if isinstance(event, bytes):
+                    yield event
+
+    async def events(self) -> AsyncGenerator[bytes | Segment | Words, None]:
+        """Yield the audio in order, and between it which segment begins and when words are heard.
+
+        Raises:
+            SpeechError: see errors.py; what came until then is not the whole.
+        """
         while self._held:
             yield self._held.popleft()
-        while self.end is None and self._audio is not None and self._run is not None:
+        while self.end is None and self._events is not None and self._run is not None:
             try:
                 async with asyncio.timeout_at(self._ticket.deadline):
-                    chunk = await anext(self._audio, None)
+                    event = await anext(self._events, None)
             except TimeoutError:
                 raise DeadlineExceeded(_LATE) from None
-            if chunk is None:
+            if event is None:
                 self.end = self._run.end
             else:
-                yield chunk
+                yield event.audio if isinstance(event, AudioChunk) else event
 
     async def leave(self) -> None:
         """End the request wherever it is; a run that is not over is cancelled on its node."""
         self._dispatcher.release(self._ticket)
         if self._ticket.run is not None:
             await self._ticket.run.cancel()
-        if self._audio is not None:
-            await self._audio.aclose()
+        if self._events is not None:
+            await self._events.aclose()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Final
 
@@ -28,12 +28,16 @@ class EngineInfo:
     """What an engine says of itself.
 
     sample_rate: of its PCM in Hz; None if it makes whole files. start_up_s: measured, the last time.
+    aliases: other names of its voices. ssml: it reads SSML. words: it tells when words are heard.
     """
 
     name: str
     sample_rate: int | None
     voices: tuple[Voice, ...]
     start_up_s: float
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    ssml: bool = False
+    words: bool = False
 
 
 def model_name(engine: str) -> str:
@@ -106,6 +110,9 @@ class Synthesizer:
             sample_rate=description["sample_rate"],
             voices=tuple(Voice(*voice) for voice in description["voices"]),
             start_up_s=self._host.start_up_s,
+            aliases=description.get("aliases") or {},
+            ssml=bool(description.get("ssml")),
+            words=bool(description.get("words")),
         )
 
     @property
@@ -154,6 +161,8 @@ class Synthesizer:
             "speed": request.speed,
             "format": request.format,
             "sample_rate": request.sample_rate,
+            "input_type": request.input_type,
+            "timestamps": request.timestamps,
         }
         while True:
             await self._host.ready()

@@ -19,8 +19,12 @@ from antiphon.events import (
     Credit,
     End,
     Failure,
+    Position,
     Progress,
+    Segment,
     Unknown,
+    Word,
+    Words,
     decode_cancel,
     decode_credit,
     decode_event,
@@ -30,10 +34,20 @@ from antiphon.events import (
 )
 
 INTS = st.integers(0, 2**63)
+INTS32 = st.integers(0, 2**32)
 STATS = {"n": 2, "bytes": 300, "audio_ms": 40, "synthesis_ms": 7}
 EVENTS = st.one_of(
     st.builds(Accepted, node=st.text(), slot=INTS),
-    st.builds(AudioChunk, seq=INTS, audio=st.binary(min_size=1)),
+    st.builds(
+        AudioChunk,
+        seq=INTS,
+        audio=st.binary(min_size=1),
+        at=st.none() | st.builds(Position, INTS, st.floats(0, 1e9)),
+    ),
+    st.builds(
+        lambda i, more, offset, n: Segment(i, i + more, offset, n), INTS32, st.integers(1, 9), INTS, INTS
+    ),
+    st.builds(Words, st.lists(st.builds(Word, INTS, INTS, INTS, INTS), max_size=3).map(tuple)),
     st.just(Progress()),
     st.builds(End, stats=st.fixed_dictionaries(dict.fromkeys(STATS, INTS))),
     st.builds(Failure, code=st.text(), text=st.text(), param=st.none() | st.text()),
@@ -64,7 +78,7 @@ def test_any_other_bytes_are_malformed_and_nothing_else(data: bytes) -> None:
 
 @given(values=st.lists(st.none() | st.booleans() | st.integers(-5, 5) | st.text() | st.binary(), max_size=4))
 def test_any_other_values_are_malformed_and_nothing_else(values: list[object]) -> None:
-    for kind in ("accepted", "audio", "progress", "end", "error"):
+    for kind in ("accepted", "audio", "progress", "segment", "words", "end", "error"):
         with suppress(MalformedMessage):
             decode_event(msgpack.packb(["run", kind, *values, {}]))
 
@@ -94,6 +108,18 @@ def test_any_other_values_are_malformed_and_nothing_else(values: list[object]) -
         ["run", "audio", False, b"x", {}],
         ["run", "audio", "0", b"x", {}],
         ["run", "audio", 0, b"x" * (MAX_CHUNK_BYTES + 1), {}],
+        ["run", "audio", 0, b"x", {"at": 1}],
+        ["run", "audio", 0, b"x", {"at": [1]}],
+        ["run", "audio", 0, b"x", {"at": [0, -0.1]}],
+        ["run", "audio", 0, b"x", {"at": [0, float("nan")]}],
+        ["run", "segment", 0, 1, 0, {}],
+        ["run", "segment", 1, 1, 0, 5, {}],
+        ["run", "segment", 0, 1, -1, 5, {}],
+        ["run", "segment", 0, 1, True, 5, {}],
+        ["run", "words", {}],
+        ["run", "words", 5, {}],
+        ["run", "words", [[0, 1, 2]], {}],
+        ["run", "words", [[0, 1, 2, -3]], {}],
         ["run", "end", 3, {}],
         ["run", "end", {}, {}],
         ["run", "end", {**STATS, "n": True}, {}],

@@ -11,18 +11,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from antiphon.errors import InvalidRequest
+from antiphon.errors import InvalidRequest, NothingToSpeak
 from antiphon.request import (
     CONTENT_TYPES,
     DEFAULT_WINDOW_BYTES,
+    INPUT_TYPES,
     Envelope,
+    Resume,
     SpeechRequest,
     decode_request,
     encode_request,
+    is_speakable,
     request_from_map,
 )
 
-TEXTS = st.text(min_size=1).filter(lambda text: text.strip() != "")
+TEXTS = st.text(min_size=1).filter(is_speakable)
 REQUESTS = st.builds(
     SpeechRequest,
     text=TEXTS,
@@ -30,6 +33,10 @@ REQUESTS = st.builds(
     speed=st.floats(0.25, 4.0) | st.integers(1, 4),
     format=st.sampled_from(sorted(CONTENT_TYPES)),
     sample_rate=st.none() | st.integers(8000, 48000),
+    input_type=st.sampled_from(INPUT_TYPES),
+    timestamps=st.booleans(),
+    split=st.booleans(),
+    resume=st.none() | st.builds(Resume, st.integers(0, 10**6), st.floats(0, 3600)),
 )
 ENVELOPES = st.builds(
     Envelope,
@@ -45,8 +52,12 @@ DEEP_MSGPACK = b"\x81\xa1a" * 100_000
 
 
 def as_map(request: SpeechRequest) -> dict[str, Any]:
+    plain = SpeechRequest("a")
     values = {name: getattr(request, name) for name in request.__slots__}
-    return {name: value for name, value in values.items() if value is not None}
+    if request.resume is not None:
+        values["resume"] = {"offset": request.resume.offset, "skip_s": request.resume.skip_s}
+    always = ("text", "speed", "format")
+    return {k: v for k, v in values.items() if k in always or v != getattr(plain, k)}
 
 
 @given(request_=REQUESTS)
@@ -76,7 +87,7 @@ def test_plain_text_is_a_request_of_its_own(text: str) -> None:
 def test_any_other_bytes_are_an_invalid_request_and_nothing_else(
     data: bytes, content_type: str | None
 ) -> None:
-    with suppress(InvalidRequest):
+    with suppress(InvalidRequest, NothingToSpeak):
         assert decode_request(data, content_type).text.strip()
 
 
@@ -84,8 +95,27 @@ def test_any_other_bytes_are_an_invalid_request_and_nothing_else(
     values=st.dictionaries(st.sampled_from(SpeechRequest.__slots__), st.from_type(type).flatmap(st.from_type))
 )
 def test_any_other_values_are_an_invalid_request_and_nothing_else(values: dict[str, object]) -> None:
-    with suppress(InvalidRequest):
+    with suppress(InvalidRequest, NothingToSpeak):
         request_from_map({"text": "hello", **values})
+
+
+@pytest.mark.parametrize("text", [".", "?!", "5", "a", "你好", "$", "+", "😀 ok", "ก", "…", "\u0663"])
+def test_a_letter_a_digit_or_a_mark_can_be_spoken(text: str) -> None:
+    assert SpeechRequest(text).text == text
+
+
+@pytest.mark.parametrize("text", ["😀", "👩\u200d👩\u200d👧", "❤\ufe0f", "🇩🇪 🇫🇷", "\u200b", "👍🏽\n", "\x01"])
+def test_pictures_alone_are_nothing_to_speak(text: str) -> None:
+    with pytest.raises(NothingToSpeak) as caught:
+        SpeechRequest(text)
+    assert caught.value.param == "text"
+
+
+@pytest.mark.parametrize("resume", [{"offset": -1}, {"offset": True}, {"skip_s": float("nan")}, 5, "x"])
+def test_a_resume_that_is_none_is_refused(resume: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        request_from_map({"text": "hello", "resume": resume})
+    assert caught.value.param == "resume"
 
 
 @pytest.mark.parametrize(
