@@ -32,16 +32,24 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in an utterance's audio: `seconds` after the beginning of a segment, which counts from 0."""
+    """How far a listener has come.
+
+    segment, seconds: so many seconds after the beginning of that segment, which counts from 0; the pause behind
+    a segment is a part of it. run_s: seconds of this run's audio.
+    """
 
     segment: int
     seconds: float
+    run_s: float
 
     def __post_init__(self) -> None:
         require(self.segment, int, "segment")
-        require(self.seconds, (int, float), "seconds")
-        if self.segment < 0 or not 0 <= self.seconds <= _MAX_SECONDS:
-            raise ValueError("a position out of range")
+        for name in ("seconds", "run_s"):
+            require(getattr(self, name), (int, float), name)
+            if not 0 <= getattr(self, name) <= _MAX_SECONDS:
+                raise ValueError(f"{name} is out of range")
+        if self.segment < 0:
+            raise ValueError("segment is below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +199,7 @@ def encode_event(run: str, event: KnownEvent) -> bytes:
         case AudioChunk(seq, audio, at):
             values = (seq, audio)
             if at is not None:
-                later["at"] = (at.segment, at.seconds)
+                later["at"] = astuple(at)
         case Accepted(node, slot):
             values = (node, slot)
         case End(stats):

@@ -42,7 +42,7 @@ EVENTS = st.one_of(
         AudioChunk,
         seq=INTS,
         audio=st.binary(min_size=1),
-        at=st.none() | st.builds(Position, INTS, st.floats(0, 1e9)),
+        at=st.none() | st.builds(Position, INTS, st.floats(0, 1e9), st.floats(0, 1e9)),
     ),
     st.builds(
         lambda i, more, offset, n: Segment(i, i + more, offset, n), INTS32, st.integers(1, 9), INTS, INTS
@@ -110,8 +110,8 @@ def test_any_other_values_are_malformed_and_nothing_else(values: list[object]) -
         ["run", "audio", 0, b"x" * (MAX_CHUNK_BYTES + 1), {}],
         ["run", "audio", 0, b"x", {"at": 1}],
         ["run", "audio", 0, b"x", {"at": [1]}],
-        ["run", "audio", 0, b"x", {"at": [0, -0.1]}],
-        ["run", "audio", 0, b"x", {"at": [0, float("nan")]}],
+        ["run", "audio", 0, b"x", {"at": [0, -0.1, 0]}],
+        ["run", "audio", 0, b"x", {"at": [0, 0, float("nan")]}],
         ["run", "segment", 0, 1, 0, {}],
         ["run", "segment", 1, 1, 0, 5, {}],
         ["run", "segment", 0, 1, -1, 5, {}],
