@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
 from antiphon.errors import AudioTooLarge
-from antiphon.request import AUDIO_MS, ID, NODE, SYNTHESIS_MS, TRACEPARENT
 from antiphon.utterance import Utterance
 from gateway.bodies import Asked, parse_body, read_body
 from gateway.config import GatewaySettings
 from gateway.link import Link
-
-MODEL: Final = "Tts-Model"
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+from gateway.streaming import headers_of, streamed, traceparent_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +36,12 @@ class Speech:
             timeout_s=settings.timeout_s,
             wait_s=settings.wait_s,
             hold_bytes=0 if asked.stream and not in_json else settings.hold_bytes,
-            traceparent=_traceparent(request),
+            traceparent=traceparent_of(request),
         ) as utterance:
             if in_json:
                 return await _in_json(asked, utterance, settings.hold_bytes)
             if utterance.end is None or asked.stream:
-                return await _streamed(request, asked, utterance)
+                return await streamed(request, utterance, asked.speech.content_type)
             return await _whole(asked, utterance)
 
 
@@ -75,22 +70,9 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def _traceparent(request: web.Request) -> str | None:
-    given = request.headers.get(TRACEPARENT, "")
-    return given if _TRACEPARENT.fullmatch(given) else None
-
-
-def _headers(utterance: Utterance) -> dict[str, str]:
-    headers = {ID: utterance.id, NODE: utterance.node, MODEL: utterance.model}
-    if utterance.end is not None:
-        headers[AUDIO_MS] = str(utterance.end.audio_ms)
-        headers[SYNTHESIS_MS] = str(utterance.end.synthesis_ms)
-    return headers
-
-
 async def _whole(asked: Asked, utterance: Utterance) -> web.Response:
     audio = b"".join([chunk async for chunk in utterance])
-    return web.Response(body=audio, content_type=asked.speech.content_type, headers=_headers(utterance))
+    return web.Response(body=audio, content_type=asked.speech.content_type, headers=headers_of(utterance))
 
 
 async def _in_json(asked: Asked, utterance: Utterance, hold_bytes: int) -> web.Response:
@@ -108,15 +90,4 @@ async def _in_json(asked: Asked, utterance: Utterance, hold_bytes: int) -> web.R
         "node": utterance.node,
         "id": utterance.id,
     }
-    return web.json_response(values, headers=_headers(utterance))
-
-
-async def _streamed(request: web.Request, asked: Asked, utterance: Utterance) -> web.StreamResponse:
-    """Send audio as it comes. A failure is raised, and the middleware then breaks the connection."""
-    response = web.StreamResponse(headers=_headers(utterance))
-    response.content_type = asked.speech.content_type
-    await response.prepare(request)
-    async for chunk in utterance:
-        await response.write(chunk)
-    await response.write_eof()
-    return response
+    return web.json_response(values, headers=headers_of(utterance))
