@@ -16,6 +16,8 @@ DEFAULT_WINDOW_BYTES: Final = 1024 * 1024
 MAX_ID_CHARACTERS: Final = 128
 MAX_VOICE_CHARACTERS: Final = 200
 MAX_SKIP_S: Final = 24 * 3600.0
+MIN_SAMPLE_RATE: Final = 8000
+MAX_SAMPLE_RATE: Final = 48000
 MIN_SPEED: Final = 0.25
 MAX_SPEED: Final = 4.0
 
@@ -115,8 +117,9 @@ class SpeechRequest:
         if self.sample_rate is not None:
             if not isinstance(self.sample_rate, int) or isinstance(self.sample_rate, bool):
                 raise InvalidRequest("sample_rate must be a whole number of Hz", param="sample_rate")
-            if not 8000 <= self.sample_rate <= 48000:
-                raise InvalidRequest("sample_rate must be from 8000 to 48000 Hz", param="sample_rate")
+            if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
+                rates = f"from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz"
+                raise InvalidRequest(f"sample_rate must be {rates}", param="sample_rate")
         if not (isinstance(self.input_type, str) and self.input_type in INPUT_TYPES):
             raise InvalidRequest(f"input_type must be one of {', '.join(INPUT_TYPES)}", param="input_type")
         for name in ("timestamps", "split"):
