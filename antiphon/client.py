@@ -15,7 +15,7 @@ from antiphon.cluster import Cluster, GroupStatus
 from antiphon.connection import DEFAULT_SERVER, Connection, connected
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import InvalidRequest, MalformedMessage, NoNodes, NotConnected, SpeechError
-from antiphon.heartbeat import Voice, decode_heartbeat, decode_voices, decode_waiting
+from antiphon.heartbeat import Voice, VoiceList, decode_heartbeat, decode_voices, decode_waiting
 from antiphon.inbox import inboxes
 from antiphon.request import SpeechRequest
 from antiphon.run import Timing
@@ -25,6 +25,10 @@ from antiphon.ticket import Limits, Ticket
 from antiphon.utterance import Utterance
 
 DEFAULT_TIMEOUT_S: Final = 60.0
+_VOICES_S: Final = 2.0
+_ANSWER_S: Final = 0.5
+"""Time for one node to list its voices; then another is asked: the first may be frozen."""
+_ASK_AGAIN_S: Final = 0.05
 _LOOK_S: Final = 0.01
 _HELD_BYTES: Final = 16 * 1024 * 1024
 
@@ -158,17 +162,33 @@ class TtsClient:
         Raises:
             NoNodes: no node of that model answers.
         """
-        model = await self.resolve(model)
+        return (await self.voice_list(model)).voices
+
+    async def voice_list(self, model: str | None = None, *, within_s: float = _VOICES_S) -> VoiceList:
+        """Return the voices of a model, and what else its engine calls them, as one of its nodes lists them.
+
+        within_s: bound on waiting for nodes that start, or that were not heard of yet.
+
+        Raises:
+            NoNodes: no node of that model answers.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + within_s
+        model = await self.resolve(model, within_s=within_s)
         subject = self._dispatcher.subjects.voices(model)
-        try:
-            reply = await self.connection.nc.request(subject, b"", timeout=2.0)
-            return decode_voices(reply.data)
-        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
-            raise NoNodes(f"no node of model {model} is alive", param="model") from None
-        except nats.errors.Error as exc:
-            raise NotConnected(f"no connection to NATS: {exc}") from exc
-        except MalformedMessage as exc:
-            raise SpeechError(f"a node of model {model} sent no voice list") from exc
+        while True:
+            try:
+                timeout_s = min(_ANSWER_S, max(ends_at - loop.time(), _LOOK_S))
+                reply = await self.connection.nc.request(subject, b"", timeout=timeout_s)
+                return decode_voices(reply.data)
+            except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+                if loop.time() >= ends_at or self._dispatcher.absent(model):
+                    raise NoNodes(f"no node of model {model} is alive", param="model") from None
+            except nats.errors.Error as exc:
+                raise NotConnected(f"no connection to NATS: {exc}") from exc
+            except MalformedMessage as exc:
+                raise SpeechError(f"a node of model {model} sent no voice list") from exc
+            await asyncio.sleep(_ASK_AGAIN_S)
 
     async def status(self) -> GroupStatus:
         """Return who lives and how busy they are: each node is asked, concurrent callers share one round.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, cast
 
 import msgpack
@@ -150,16 +151,33 @@ class Voice:
             require(getattr(self, name), str, name)
 
 
-def encode_voices(model: str, voices: tuple[Voice, ...]) -> bytes:
-    """Return {model, voices: [{id, name, language}]}."""
-    return encode_map({"model": model, "voices": [asdict(voice) for voice in voices]})
+@dataclass(frozen=True, slots=True)
+class VoiceList:
+    """The voices of a model. aliases: other names that its engine has for them, each with the voice's id."""
+
+    voices: tuple[Voice, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-def decode_voices(data: bytes) -> tuple[Voice, ...]:
+def encode_voices(model: str, voices: tuple[Voice, ...], aliases: Mapping[str, str] | None = None) -> bytes:
+    """Return {model, voices: [{id, name, language}], aliases?: {name: id}}."""
+    values: dict[str, Any] = {"model": model, "voices": [asdict(voice) for voice in voices]}
+    if aliases:
+        values["aliases"] = dict(aliases)
+    return encode_map(values)
+
+
+def decode_voices(data: bytes) -> VoiceList:
     """Read a voice list; unknown keys are ignored. Raises MalformedMessage."""
-    voices = decode_map(data).get("voices")
+    values = decode_map(data)
+    voices, aliases = values.get("voices"), values.get("aliases", {})
     try:
         require(voices, list, "voices")
-        return tuple(Voice(**known_fields(Voice, voice)) for voice in cast(list[Any], voices))
+        require(aliases, dict, "aliases")
+        for text in (*aliases.keys(), *aliases.values()):
+            require(text, str, "aliases")
+        return VoiceList(
+            tuple(Voice(**known_fields(Voice, voice)) for voice in cast(list[Any], voices)), aliases
+        )
     except (TypeError, AttributeError) as exc:
         raise MalformedMessage(f"no voice list: {exc}") from exc

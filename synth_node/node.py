@@ -127,7 +127,7 @@ class SynthNode:
     def engine_started(self, info: EngineInfo) -> None:
         """Note what the engine says of itself; the first started slot makes the node ready."""
         self._info = info
-        self.voices_hash = hashlib.sha256(encode_voices(self.model, info.voices)).hexdigest()[:16]
+        self.voices_hash = hashlib.sha256(self._voices(info)).hexdigest()[:16]
         if self.state == "starting":
             self.state = "ready"
             self.spawn(self._tell_voices(), "join the voices")
@@ -257,10 +257,13 @@ class SynthNode:
 
         async def on_voices(msg: Msg) -> None:
             if msg.reply and self._info is not None:
-                await nc.publish(msg.reply, encode_voices(self.model, self._info.voices))
+                await nc.publish(msg.reply, self._voices(self._info))
 
         await self.connection.established()
         await nc.subscribe(self.subjects.voices(self.model), queue=VOICES_QUEUE, cb=on_voices)
+
+    def _voices(self, info: EngineInfo) -> bytes:
+        return encode_voices(self.model, info.voices, info.aliases)
 
     async def _on_reconnect(self) -> None:
         """Announce the slots that are back in the queue group, and the node."""

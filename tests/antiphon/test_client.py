@@ -265,12 +265,32 @@ async def test_voices_are_those_of_a_node(caller: StartClient, raw: Client, subj
     voices = (Voice("anna", "Anna", "de"), Voice("bob"))
 
     async def on_voices(msg: Msg) -> None:
-        await raw.publish(msg.reply, encode_voices(MODEL, voices))
+        await raw.publish(msg.reply, encode_voices(MODEL, voices, {"alloy": "anna"}))
 
     await raw.subscribe(subjects.voices(MODEL), queue="voices", cb=on_voices)
     await settled(raw)
     tts = await caller()
     assert await tts.voices(MODEL) == voices
+    assert (await tts.voice_list(MODEL)).aliases == {"alloy": "anna"}
+
+
+async def test_voices_are_asked_for_again_while_a_node_may_still_come(
+    caller: StartClient, raw: Client, subjects: Subjects
+) -> None:
+    await answer_status(raw, subjects, "n1")
+    tts = await caller()
+    asked: asyncio.Queue[Msg] = asyncio.Queue()
+    frozen = await raw.subscribe(subjects.voices(MODEL), queue="voices", cb=asked.put)
+    await settled(raw)
+    listing = asyncio.create_task(tts.voice_list(MODEL, within_s=GUARD_S))
+    await asyncio.wait_for(asked.get(), GUARD_S)  # and it never answers
+    await frozen.unsubscribe()
+
+    async def on_voices(msg: Msg) -> None:
+        await raw.publish(msg.reply, encode_voices(MODEL, (Voice("anna"),)))
+
+    await raw.subscribe(subjects.voices(MODEL), queue="voices", cb=on_voices)
+    assert (await asyncio.wait_for(listing, GUARD_S)).voices == (Voice("anna"),)
 
 
 async def test_voices_of_a_model_without_a_node_are_refused(caller: StartClient) -> None:

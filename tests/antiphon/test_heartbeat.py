@@ -17,6 +17,7 @@ from antiphon.heartbeat import (
     Heartbeat,
     Running,
     Voice,
+    VoiceList,
     Waiting,
     decode_heartbeat,
     decode_voices,
@@ -121,7 +122,7 @@ def test_what_a_newer_version_adds_is_ignored() -> None:
     assert decode_waiting(msgpack.packb({"waiting": 1, "characters": 2, "oldest_s": 3})) == Waiting(1, 2)
     assert decode_voices(
         msgpack.packb({"model": "m", "voices": [{"id": "a", "gender": "f"}], "total": 1})
-    ) == (Voice("a"),)
+    ) == VoiceList((Voice("a"),))
 
 
 @given(waiting=COUNTS, characters=st.integers(0, 10**12))
@@ -148,11 +149,23 @@ def test_what_is_no_report_of_waiting_is_malformed(values: object) -> None:
         decode_waiting(msgpack.packb(values))
 
 
-@given(
-    voices=st.lists(st.builds(Voice, id=st.text(), name=st.text(), language=st.text()), max_size=4).map(tuple)
-)
-def test_voices_come_back(voices: tuple[Voice, ...]) -> None:
-    assert decode_voices(encode_voices("model", voices)) == voices
+VOICES = st.lists(st.builds(Voice, id=st.text(), name=st.text(), language=st.text()), max_size=4).map(tuple)
+
+
+@given(voices=VOICES, aliases=st.dictionaries(st.text(), st.text(), max_size=3))
+def test_voices_come_back(voices: tuple[Voice, ...], aliases: dict[str, str]) -> None:
+    assert decode_voices(encode_voices("model", voices, aliases)) == VoiceList(voices, aliases)
+
+
+def test_an_engine_without_aliases_sends_the_list_that_it_always_sent() -> None:
+    plain = msgpack.packb({"model": "m", "voices": [{"id": "a", "name": "", "language": ""}]})
+    assert encode_voices("m", (Voice("a"),), {}) == encode_voices("m", (Voice("a"),)) == plain
+
+
+@pytest.mark.parametrize("aliases", [None, [], "a", {"a": 1}, {"a": None}, {"a": ["b"]}])
+def test_what_are_no_aliases_is_malformed(aliases: object) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_voices(msgpack.packb({"model": "m", "voices": [], "aliases": aliases}))
 
 
 @pytest.mark.parametrize(
