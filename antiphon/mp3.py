@@ -81,6 +81,11 @@ class FrameCounter:
         self._rest = b""  # bytes of the last piece that are not understood yet
         self._gap = 0
 
+    @property
+    def n_whole(self) -> int:
+        """Frames of which every byte has come."""
+        return self.n_frames - (self._skip > 0)
+
     def feed(self, data: bytes) -> float:
         """Return the duration in seconds of the frames that begin in `data`.
 

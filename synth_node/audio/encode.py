@@ -1,102 +1,80 @@
-"""PCM in, MP3 out, as the samples come."""
+"""PCM in, the asked format out: which encoder makes it, and at which sample and bit rates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-import lameenc
+from antiphon.errors import InvalidRequest, UnsupportedFormat
+from antiphon.mp3 import SAMPLE_RATES as MP3_RATES
+from antiphon.request import CONTENT_TYPES
+from synth_node.audio.containers import AAC_RATES, OPUS_RATES, ContainerEncoder, aac, flac, opus
+from synth_node.audio.encoder import Encoder
+from synth_node.audio.mp3 import Mp3Encoder, mp3_bit_rate, mp3_sample_rate, speech_bit_rate
+from synth_node.audio.pcm import PcmEncoder, wav_header
 
-from antiphon.errors import InvalidRequest
-from antiphon.mp3 import (
-    DECODER_DELAY,
-    ENCODER_DELAY,
-    SAMPLE_RATES,
-    FrameCounter,
-    info_frame,
-    legal_bit_rate,
-    samples_per_frame,
-)
+__all__ = ["Encoder", "Mp3Encoder", "check_format", "make_encoder", "mp3_bit_rate", "mp3_sample_rate"]
 
-# LAME's default is 3, its fastest 7, which is no more than a fifth faster than this.
-QUALITY: Final = 5
+_RATES: Final[Mapping[str, tuple[int, ...]]] = {"mp3": MP3_RATES, "opus": OPUS_RATES, "aac": AAC_RATES}
+"""In Hz; the other formats have any."""
 
 
-def mp3_sample_rate(engine_rate: int, asked: int | None) -> int:
-    """Return the rate to encode at, in Hz: the one asked for, else the engine's or the next that MP3 has.
+def check_format(format: str, sample_rate: int | None) -> None:
+    """Refuse what `make_encoder` could not make.
 
     Raises:
-        InvalidRequest: MP3 has no such sample rate.
+        InvalidRequest: the format has no such sample rate.
+        UnsupportedFormat: no such format is made here.
     """
-    if asked is None:
-        return min((rate for rate in SAMPLE_RATES if rate >= engine_rate), default=SAMPLE_RATES[-1])
-    if asked not in SAMPLE_RATES:
-        rates = ", ".join(str(rate) for rate in SAMPLE_RATES)
-        raise InvalidRequest(f"mp3 has no sample rate of {asked} Hz, only {rates}", param="sample_rate")
-    return asked
+    if format not in CONTENT_TYPES:
+        raise UnsupportedFormat(f"{format} is not made here, only {', '.join(CONTENT_TYPES)}", param="format")
+    rates = _RATES.get(format)
+    if rates is not None and sample_rate is not None and sample_rate not in rates:
+        names = ", ".join(str(rate) for rate in rates)
+        raise InvalidRequest(
+            f"{format} has no sample rate of {sample_rate} Hz, only {names}", param="sample_rate"
+        )
 
 
-def mp3_bit_rate(bit_rate: int, sample_rate: int) -> int:
-    """Return the bit rate in bit/s for speech at `sample_rate` when `bit_rate` is right for 16-24 kHz."""
-    if sample_rate < 16_000:
-        bit_rate //= 2
-    elif sample_rate >= 32_000:
-        bit_rate += bit_rate // 2
-    return legal_bit_rate(bit_rate, sample_rate)
+def make_encoder(
+    format: str, *, in_rate: int, sample_rate: int | None, bit_rate: int, continued: bool = False
+) -> Encoder:
+    """Return an encoder of mono s16le samples at `in_rate` Hz, 1000 to 384000.
 
+    sample_rate: of the audio, in Hz; None is the engine's, or the nearest above it that suits the format.
+    bit_rate: in bit/s, such that an mp3 of 16 to 24 kHz sounds right. Slower and faster sound gets half and
+    one and a half times as much, AAC the same as mp3, Opus half of it; what the format cannot have becomes
+    the nearest it can. The other formats have no choice.
+    continued: the bytes go on after those of an encoder that was lost with its node. There is no second
+    header then, but in Ogg: that goes on with a stream of its own, which players chain to the first.
 
-class Mp3Encoder:
-    """Encodes one utterance: mono, constant bit rate. Blocking; one thread at a time.
-
-    in_rate: of the samples, in Hz. out_rate: of the MP3, one of SAMPLE_RATES. bit_rate: in bit/s.
+    Raises:
+        InvalidRequest: the format has no such sample rate.
+        UnsupportedFormat: no such format is made here, or it cannot be continued.
     """
+    check_format(format, sample_rate)
+    match format:
+        case "mp3":
+            out_rate = mp3_sample_rate(in_rate, sample_rate)
+            return Mp3Encoder(in_rate, out_rate, mp3_bit_rate(bit_rate, out_rate), continued=continued)
+        case "opus":
+            return ContainerEncoder(
+                in_rate, opus(in_rate, sample_rate, _suited(bit_rate, in_rate, sample_rate))
+            )
+        case "aac":
+            return ContainerEncoder(
+                in_rate, aac(in_rate, sample_rate, _suited(bit_rate, in_rate, sample_rate))
+            )
+        case "flac":
+            if continued:
+                raise UnsupportedFormat("flac cannot be continued: its frames are numbered", param="format")
+            return ContainerEncoder(in_rate, flac(in_rate, sample_rate))
+        case _:
+            out_rate = sample_rate or in_rate
+            head = wav_header(out_rate) if format == "wav" and not continued else b""
+            return PcmEncoder(in_rate, out_rate, head)
 
-    def __init__(self, in_rate: int, out_rate: int, bit_rate: int) -> None:
-        self._lame = lameenc.Encoder()
-        self._lame.silence()
-        self._lame.set_channels(1)
-        self._lame.set_in_sample_rate(in_rate)
-        self._lame.set_out_sample_rate(out_rate)
-        self._lame.set_bit_rate(bit_rate // 1000)
-        self._lame.set_quality(QUALITY)
-        self._in_rate = in_rate
-        self._out_rate = out_rate
-        self._n_samples = 0
-        self._odd = b""
-        self._head: bytes | None = b""  # the first bytes, until there is a header among them
-        self._frames = FrameCounter()
 
-    @property
-    def n_samples(self) -> int:
-        """Samples taken so far, at `in_rate`."""
-        return self._n_samples
-
-    def encode(self, pcm: bytes) -> bytes:
-        """Take mono s16le samples, cut anywhere; return what is encoded so far, maybe nothing."""
-        if self._odd:
-            pcm, self._odd = self._odd + pcm, b""
-        if len(pcm) % 2:
-            pcm, self._odd = pcm[:-1], pcm[-1:]
-        if not pcm:
-            return b""
-        self._n_samples += len(pcm) // 2
-        return self._framed(bytes(self._lame.encode(pcm)))
-
-    def flush(self) -> bytes:
-        """Return the end of the stream, without the last frame if that holds padding alone."""
-        if not self._n_samples:
-            return b""
-        encoded = self._framed(bytes(self._lame.flush()))
-        n_out = -(-self._n_samples * self._out_rate // self._in_rate)
-        wanted = -(-(n_out + ENCODER_DELAY + DECODER_DELAY) // samples_per_frame(self._out_rate))
-        return encoded[: -self._frames.last_bytes] if self._frames.n_frames > wanted else encoded
-
-    def _framed(self, encoded: bytes) -> bytes:
-        """Count the frames; put the Info frame before the first."""
-        self._frames.feed(encoded)
-        if self._head is None:
-            return encoded
-        self._head += encoded
-        if len(self._head) < 4:
-            return b""
-        encoded, self._head = self._head, None
-        return info_frame(encoded[:4]) + encoded
+def _suited(bit_rate: int, in_rate: int, sample_rate: int | None) -> int:
+    """Return the bit rate for the sound that there is: what is resampled upwards holds no more of it."""
+    return speech_bit_rate(bit_rate, min(in_rate, sample_rate or in_rate))
