@@ -44,11 +44,13 @@ class HttpServer:
     """A listening server. url: where."""
 
     def __init__(
-        self, listener: asyncio.Server, server: web.Server, connections: Connections, grace_s: float
+        self, listener: asyncio.Server, runner: web.AppRunner, connections: Connections, grace_s: float
     ) -> None:
+        assert runner.server is not None
         self.url = _url(listener)
         self._listener = listener
-        self._server = server
+        self._runner = runner
+        self._server = runner.server
         self._connections = connections
         self._grace_s = grace_s
 
@@ -58,6 +60,7 @@ class HttpServer:
         try:
             async with asyncio.timeout(self._grace_s):
                 await asyncio.sleep(0)  # what was accepted just now begins
+                await self._runner.shutdown()  # long conversations hear of it
                 self._server.pre_shutdown()
                 await self._server.shutdown(None)
                 await self._connections.closed()
@@ -87,7 +90,7 @@ async def listening(app: web.Application, settings: GatewaySettings) -> AsyncIte
     try:
         listener = await _listen(lambda: Protocol(connections, server, **options), settings)
         try:
-            yield HttpServer(listener, server, connections, settings.grace_s)
+            yield HttpServer(listener, runner, connections, settings.grace_s)
         finally:
             listener.close()
     finally:
