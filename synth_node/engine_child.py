@@ -3,12 +3,14 @@
 It is run by path, `python engine_child.py '{"fd": 5, "spec": "module:attribute", ...}'`, so that an engine
 can live in an environment that has none of Antiphon's packages. A frame is a header (HEADER) and its payload:
 
-    to the engine    S  speak   JSON {text, voice, speed, format, sample_rate}
+    to the engine    S  speak   JSON {text, voice, speed, format, sample_rate, input_type, timestamps}
                      C  cancel  the utterance with that number
                      Q  quit
-    from the engine  R  ready   JSON {name, sample_rate, voices, interruptible}
+    from the engine  R  ready   JSON {name, sample_rate, voices, aliases, ssml, words, interruptible}
                      X  the engine cannot be started: a sentence
                      B  begin   BEGIN: sample rate of the PCM in Hz, 0 for a file; 1 if it comes in pieces
+                     W  words   JSON [[offset, length, start, end], ...]: characters of the text, samples of
+                                the utterance's PCM; before the audio in which they are heard, in its order
                      A  audio   bytes
                      E  error   JSON {code, text, param}
                      Z  end
@@ -19,6 +21,7 @@ Each S is answered with exactly one E or Z.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -29,7 +32,7 @@ import struct
 import sys
 import threading
 import traceback
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 HEADER = struct.Struct(">BBII")  # MAGIC, kind, number of the utterance, length of the payload
@@ -95,14 +98,22 @@ class Emit:
         self._utterance = utterance
         self._sample_rate = sample_rate
         self._unsent = self._begin(streamed=True)
+        self._words: list[tuple[int, int, int, int]] = []
 
     def __call__(self, piece: bytes) -> None:
         """Send a piece as it comes; blocks while the node has enough."""
         if self.cancelled():
             raise Cancelled
         if piece:
+            if self._words:
+                self._unsent += json_frame("W", self._utterance, self._words)
+                self._words = []
             self._sock.sendall(self._unsent + self._audio(piece))
             self._unsent = b""
+
+    def word(self, offset: int, length: int, start: int, end: int) -> None:
+        """Tell when a word is heard, with the next piece: characters of the text, samples of the PCM."""
+        self._words.append((offset, length, start, end))
 
     def cancelled(self) -> bool:
         """Return whether the caller has left."""
@@ -208,15 +219,15 @@ def die_with(parent: int, sock: socket.socket) -> None:
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
-def load_beside(path: str) -> ModuleType:
-    """Import a module of this package by its file: the package itself is not on the engine's path."""
-    file = os.path.join(os.path.dirname(os.path.abspath(__file__)), path)
-    spec = importlib.util.spec_from_file_location("_antiphon_" + os.path.basename(path)[:-3], file)
+def engines_package() -> str:
+    """Import `engines` by its file, and return its name: our packages are not on the engine's path."""
+    name = "_antiphon_engines"
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engines")
+    file = os.path.join(folder, "__init__.py")
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
     assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    return name
 
 
 def main(options: dict[str, Any]) -> None:
@@ -228,7 +239,8 @@ def main(options: dict[str, Any]) -> None:
     os.nice(NICENESS)
     # The modules of the user stand where those of this package would shadow them.
     sys.path[0] = os.getcwd()
-    finder, user = load_beside("engines/find.py"), load_beside("engines/user.py")
+    engines = engines_package()
+    finder, user = (importlib.import_module(f"{engines}.{module}") for module in ("find", "user"))
     try:
         engine = user.adapt(finder.find(options["spec"]), options["spec"])
         engine.check_voice(options.get("voice"))

@@ -66,7 +66,7 @@ class EngineHost:
         self.start_up_s = 0.0
         """From the start of the process to its readiness, the last time."""
         self.description: dict[str, Any] = {}
-        """What the engine said of itself: name, sample_rate, voices, interruptible."""
+        """What the engine said of itself: see `R` in engine_child.py."""
 
     async def __aenter__(self) -> EngineHost:
         """Start the engine. Raises EngineUnavailable."""
@@ -114,7 +114,7 @@ class EngineHost:
             request["voice"] = self._voice
         self._started_at = monotonic()
         self._characters = len(request["text"])
-        self._current = Utterance(process, self._number, idle_s=self._idle_s)
+        self._current = Utterance(process, self._number, n_characters=self._characters, idle_s=self._idle_s)
         process.send("S", self._number, json.dumps(request).encode())
         return self._current
 

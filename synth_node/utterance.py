@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from antiphon.errors import EngineFailed, SpeechError
 from synth_node.engine_process import EngineProcess, Frame
@@ -13,20 +13,31 @@ from synth_node.engine_process import EngineProcess, Frame
 MAX_BUFFERED_BYTES: Final = 1024 * 1024
 """Of one utterance's raw audio that wait here; past it the engine blocks on its socket."""
 MAX_PIECE_BYTES: Final = 256 * 1024
-_BEGIN, _AUDIO, _ERROR, _END = (ord(kind) for kind in "BAEZ")
+_MAX_SAMPLE: Final = 2**40
+_BEGIN, _AUDIO, _WORDS, _ERROR, _END = (ord(kind) for kind in "BAWEZ")
 
 
 class NotStarted(Exception):
     """The engine died before it took the utterance: nothing happened, and another try is free."""
 
 
+class EngineWord(NamedTuple):
+    """offset, length: in characters of the utterance's text. start, end: in samples of its PCM."""
+
+    offset: int
+    length: int
+    start: int
+    end: int
+
+
 class Utterance:
     """One utterance on its way out of the engine.
 
-    sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first audio.
+    n_characters: of its text. sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first
+    audio.
     """
 
-    def __init__(self, process: EngineProcess, number: int, *, idle_s: float) -> None:
+    def __init__(self, process: EngineProcess, number: int, *, n_characters: int, idle_s: float) -> None:
         self.number = number
         self.sample_rate: int | None = None
         self.streamed = False
@@ -34,6 +45,10 @@ class Utterance:
         self._idle_s = idle_s
         self._pieces: deque[bytes] = deque()
         self._n_buffered = 0
+        self._words: list[EngineWord] = []
+        self._n_words = 0
+        self._n_characters = n_characters
+        self._heard_from = 0
         self._ended = False
         self._unheard = False
         self._failure: Exception | None = None
@@ -64,6 +79,14 @@ class Utterance:
             self._process.resume()
         return piece
 
+    def take_words(self) -> list[EngineWord]:
+        """Return the words that have come since the last call, in order of their start.
+
+        Those that are heard in a piece of audio are there when `next` has returned it; some may be early.
+        """
+        words, self._words = self._words, []
+        return words
+
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
@@ -88,6 +111,8 @@ class Utterance:
                     self._process.pause()
         elif kind == _BEGIN:
             self.sample_rate, self.streamed = int.from_bytes(payload[:4], "big"), payload[4:] == b"\x01"
+        elif kind == _WORDS:
+            self._take_words(json.loads(payload))
         elif kind == _END:
             self._ended = True
         elif kind == _ERROR:
@@ -98,10 +123,27 @@ class Utterance:
         self._wake()
         return self._ended
 
+    def _take_words(self, values: list[list[int]]) -> None:
+        self._n_words += len(values)
+        if self._n_words > self._n_characters:
+            raise ValueError("more words than characters")
+        for value in values:
+            if not all(type(number) is int for number in value):
+                raise ValueError("a word that is no four numbers")
+            offset, length, start, end = word = EngineWord(*value)
+            if offset < 0 or length < 1 or offset + length > self._n_characters:
+                raise ValueError("a word that is not in the text")
+            if not self._heard_from <= start <= end <= _MAX_SAMPLE:
+                raise ValueError("a word out of order")
+            self._heard_from = start
+            if not self._unheard:
+                self._words.append(word)
+
     def drop(self) -> None:
         """Keep none of its audio from now on."""
         self._unheard = True
         self._pieces.clear()
+        self._words.clear()
         self._process.resume()
 
     @property

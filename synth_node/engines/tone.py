@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any, Dict  # noqa: UP035  (Python 3.8)
@@ -19,6 +20,7 @@ class Engine:
 
     name = "tone"
     sample_rate = 22050
+    words = True
     voices = [(voice, f"{hertz} Hz", "") for voice, hertz in PITCHES.items()]  # noqa: RUF012
 
     def __init__(self) -> None:
@@ -29,15 +31,21 @@ class Engine:
         return voice in PITCHES
 
     def speak_to(self, request: SimpleNamespace, emit: Any) -> None:
-        """Emit the samples in chunks of 100 ms."""
+        """Emit the samples in chunks of 100 ms; a word is what stands between white space."""
         second = self._second(request.voice or next(iter(PITCHES)))
-        rest = round(len(request.text) * SECONDS_PER_CHARACTER / request.speed * self.sample_rate)
-        start = 0
-        while rest > 0:
-            n_samples = min(CHUNK_SAMPLES, rest, self.sample_rate - start)
-            emit(second[2 * start : 2 * (start + n_samples)])
-            start = (start + n_samples) % self.sample_rate
-            rest -= n_samples
+        samples_per_character = SECONDS_PER_CHARACTER / request.speed * self.sample_rate
+        words = re.finditer(r"\S+", request.text) if request.timestamps else iter(())
+        word = next(words, None)
+        start, total = 0, round(len(request.text) * samples_per_character)
+        while start < total:
+            in_second = start % self.sample_rate
+            n_samples = min(CHUNK_SAMPLES, total - start, self.sample_rate - in_second)
+            while word is not None and round(word.start() * samples_per_character) < start + n_samples:
+                begin, end = (round(i * samples_per_character) for i in word.span())
+                emit.word(word.start(), len(word.group()), begin, end)
+                word = next(words, None)
+            emit(second[2 * in_second : 2 * (in_second + n_samples)])
+            start += n_samples
 
     def _second(self, voice: str) -> bytes:
         """Return one second of the pitch: a whole number of periods, so that it repeats without a click."""

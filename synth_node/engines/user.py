@@ -10,11 +10,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
-OPTIONS = ("voice", "speed", "format", "sample_rate")
-
-
-class CannotUse(Exception):
-    """It is no engine; a sentence that says why."""
+from .signature import CannotUse, declared, interruptible
 
 
 class Refused(Exception):
@@ -53,6 +49,7 @@ class Engine:
     """What the engine process knows of an engine.
 
     sample_rate: of its PCM in Hz; None for one that makes whole files. voices: (id, name, language) each.
+    aliases: other name of a voice -> its id. ssml: it reads SSML. words: it tells when words are heard.
     interruptible: it can stop between two pieces; None while that is not known.
     """
 
@@ -66,6 +63,14 @@ class Engine:
         ):
             raise CannotUse(f"{self.name}: sample_rate is {self.sample_rate!r}, it must be a number of Hz")
         self.voices = [_voice(voice) for voice in getattr(target, "voices", None) or ()]
+        self.aliases = {
+            str(name): str(voice) for name, voice in (getattr(target, "aliases", None) or {}).items()
+        }
+        self.ssml, self.words = (getattr(target, feature, False) is True for feature in ("ssml", "words"))
+        if self.words and self.sample_rate is None:
+            raise CannotUse(
+                f"{self.name}: it has words but no sample_rate; only with samples can they be timed"
+            )
         self.interruptible: bool | None = None
 
     def describe(self) -> dict[str, object]:
@@ -74,12 +79,18 @@ class Engine:
             "name": self.name,
             "sample_rate": self.sample_rate,
             "voices": self.voices,
+            "aliases": self.aliases,
+            "ssml": self.ssml,
+            "words": self.words,
             "interruptible": self.interruptible,
         }
 
     def check_voice(self, voice: str | None) -> None:
-        """Raise CannotUse if the default voice does not exist."""
-        if voice is not None and not self.has_voice(voice):
+        """Raise CannotUse if the default voice does not exist, or the one that an alias stands for."""
+        for name, known in self.aliases.items():
+            if not self.has_voice(known):
+                raise CannotUse(f"{self.name} has no voice {known!r}, for which {name!r} is to stand")
+        if voice is not None and not self.has_voice(self.aliases.get(voice, voice)):
             raise CannotUse(f"{self.name} has no voice {voice!r}, which is to be the default")
 
     def has_voice(self, voice: str) -> bool:
@@ -88,23 +99,31 @@ class Engine:
 
     def speak(self, request: SimpleNamespace, emit: Any) -> bytes | None:
         """Return the audio, or emit it piece by piece and return None."""
-        if request.voice is not None and not self.has_voice(request.voice):
-            raise Refused("unknown_voice", f"there is no voice {request.voice!r}", "voice")
+        if request.voice is not None:
+            voice = self.aliases.get(request.voice, request.voice)
+            if not self.has_voice(voice):
+                raise Refused("unknown_voice", f"there is no voice {request.voice!r}", "voice")
+            request.voice = voice
+        return self.perform(request, emit)
+
+    def perform(self, request: SimpleNamespace, emit: Any) -> bytes | None:
+        """Speak with a voice that exists."""
+        hear = _Listener(self, request, emit)
         result = self.call(request)
         if inspect.isawaitable(result):
             result = self._run(_awaited(result), emit)
         if isinstance(result, (bytes, bytearray, memoryview)):
             return bytes(result)
         if hasattr(result, "__aiter__"):
-            self._run(_emit_all(result, emit, self._piece), emit)
+            self._run(_hear_all(result, hear), emit)
             return None
         if isinstance(result, (str, dict)) or not hasattr(result, "__iter__"):
             raise WrongType(
                 f"the engine returned {_kind(result)}; it must return bytes, or an iterable of bytes"
             )
         if hasattr(result, "__array_interface__"):  # all samples at once
-            return self._piece(result)
-        self._emit_each(result, emit)
+            return _samples(result)
+        _hear_each(result, hear)
         return None
 
     def call(self, request: SimpleNamespace) -> Any:
@@ -118,26 +137,6 @@ class Engine:
             result = close()
             if inspect.isawaitable(result):
                 self._run(_awaited(result), None)
-
-    def _emit_each(self, pieces: Any, emit: Any) -> None:
-        pieces = iter(pieces)
-        try:
-            for piece in pieces:
-                emit(self._piece(piece))
-        finally:
-            if hasattr(pieces, "close"):
-                pieces.close()
-
-    def _piece(self, piece: Any) -> bytes:
-        if isinstance(piece, bytes):
-            return piece
-        try:
-            view = memoryview(piece)
-        except TypeError:
-            raise WrongType(f"the engine gave {_kind(piece)} as a piece of audio; it must be bytes") from None
-        if view.format not in ("b", "B", "c", "h", "<h"):
-            raise WrongType(f"the engine gave samples of type {view.format!r}; they must be 16-bit integers")
-        return view.tobytes()
 
     def _run(self, work: Any, emit: Any) -> Any:
         """Run a coroutine on the engine's own loop; a cancel from the caller cancels it."""
@@ -172,10 +171,62 @@ async def _awaited(awaitable: Any) -> Any:
     return await awaitable
 
 
-async def _emit_all(pieces: Any, emit: Any, check: Callable[[Any], bytes]) -> None:
+class _Listener:
+    """Takes what an engine yields: pieces of audio and, from one that has them, words.
+
+    A word is (offset, length, start, end): characters of the text, seconds of the utterance.
+    """
+
+    def __init__(self, engine: Engine, request: SimpleNamespace, emit: Any) -> None:
+        self._engine = engine
+        self._wanted = request.timestamps
+        self._emit = emit
+
+    def __call__(self, piece: Any) -> None:
+        if isinstance(piece, tuple) and self._engine.words:
+            self._word(*piece)
+        else:
+            self._emit(_samples(piece))
+
+    def _word(self, *word: Any) -> None:
+        try:
+            offset, length, start_s, end_s = word
+            rate = self._engine.sample_rate
+            sent = int(offset), int(length), round(start_s * rate), round(end_s * rate)
+        except (TypeError, ValueError):
+            raise WrongType(
+                f"the engine gave {word!r} as a word; it must be (offset, length, start, end)"
+            ) from None
+        if self._wanted:
+            self._emit.word(*sent)
+
+
+def _samples(piece: Any) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    try:
+        view = memoryview(piece)
+    except TypeError:
+        raise WrongType(f"the engine gave {_kind(piece)} as a piece of audio; it must be bytes") from None
+    if view.format not in ("b", "B", "c", "h", "<h"):
+        raise WrongType(f"the engine gave samples of type {view.format!r}; they must be 16-bit integers")
+    return view.tobytes()
+
+
+def _hear_each(pieces: Any, hear: Callable[[Any], None]) -> None:
+    pieces = iter(pieces)
+    try:
+        for piece in pieces:
+            hear(piece)
+    finally:
+        if hasattr(pieces, "close"):
+            pieces.close()
+
+
+async def _hear_all(pieces: Any, hear: Callable[[Any], None]) -> None:
     try:
         async for piece in pieces:
-            emit(check(piece))
+            hear(piece)
     finally:
         if hasattr(pieces, "aclose"):
             await pieces.aclose()
@@ -192,10 +243,8 @@ class PushEngine(Engine):
         """Ask the engine."""
         return bool(self._target.has_voice(voice))
 
-    def speak(self, request: SimpleNamespace, emit: Any) -> None:
+    def perform(self, request: SimpleNamespace, emit: Any) -> None:
         """Let the engine emit."""
-        if request.voice is not None and not self.has_voice(request.voice):
-            raise Refused("unknown_voice", f"there is no voice {request.voice!r}", "voice")
         self._target.speak_to(request, emit)
 
 
@@ -204,7 +253,7 @@ class ClassEngine(Engine):
 
     def __init__(self, target: Any) -> None:
         super().__init__(target)
-        self.interruptible = _interruptible(target.synthesize)
+        self.interruptible = interruptible(target.synthesize)
 
 
 class FunctionEngine(Engine):
@@ -213,8 +262,8 @@ class FunctionEngine(Engine):
     def __init__(self, target: Any) -> None:
         super().__init__(target)
         called = target if inspect.isroutine(target) else target.__call__
-        self.interruptible = _interruptible(called)
-        self._declared, self._required = _declared(target)
+        self.interruptible = interruptible(called)
+        self._declared, self._required = declared(target, ssml=self.ssml, words=self.words)
 
     def call(self, request: SimpleNamespace) -> Any:
         """Pass what the function declares; None is left out where the function has a default of its own."""
@@ -226,39 +275,6 @@ class FunctionEngine(Engine):
             if value is not None or option in self._required:
                 options[option] = value
         return self._target(request.text, **options)
-
-
-def _declared(function: Any) -> tuple[list[str], list[str]]:
-    """Return the options that a function takes, and those of them that it must be given."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # not written in Python
-        return [], []
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
-        raise CannotUse(
-            f"{getattr(function, '__name__', function)} does not take the text as its first parameter"
-        )
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-        return list(OPTIONS), list(OPTIONS)
-    by_name = [
-        p
-        for p in parameters[1:]
-        if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    unknown = [p.name for p in by_name if p.name not in OPTIONS and p.default is inspect.Parameter.empty]
-    if unknown:
-        raise CannotUse(
-            f"{getattr(function, '__name__', function)} needs {', '.join(unknown)}; "
-            f"it can be given {', '.join(OPTIONS)}"
-        )
-    known = [p for p in by_name if p.name in OPTIONS]
-    return [p.name for p in known], [p.name for p in known if p.default is inspect.Parameter.empty]
-
-
-def _interruptible(function: Any) -> bool | None:
-    streams = (inspect.isgeneratorfunction, inspect.isasyncgenfunction, inspect.iscoroutinefunction)
-    return True if any(is_kind(function) for is_kind in streams) else None
 
 
 def _voice(voice: Any) -> tuple[str, str, str]:

@@ -19,7 +19,15 @@ import synth_node.engine_child as child
 PACKAGE = Path(child.__file__).parent
 ENGINES = Path(__file__).parent.parent / "engines"
 GUARD_S = 20.0
-REQUEST = {"text": "fine", "voice": None, "speed": 1.0, "format": "mp3", "sample_rate": None}
+REQUEST = {
+    "text": "fine",
+    "voice": None,
+    "speed": 1.0,
+    "format": "mp3",
+    "sample_rate": None,
+    "input_type": "text",
+    "timestamps": False,
+}
 
 
 @contextmanager
@@ -62,14 +70,16 @@ def receive(sock: socket.socket, last: str) -> list[tuple[str, int, bytes]]:
     return frames
 
 
-@pytest.mark.parametrize("file", ["engine_child.py", "engines/find.py", "engines/user.py", "engines/tone.py"])
+@pytest.mark.parametrize(
+    "file", ["engine_child.py", *(f"engines/{name}.py" for name in ("find", "user", "signature", "tone"))]
+)
 def test_only_the_standard_library_is_used(file: str) -> None:
     tree = ast.parse((PACKAGE / file).read_text(), feature_version=(3, 8))
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(str(node.module).partition(".")[0])
     assert names <= sys.stdlib_module_names
 
@@ -81,6 +91,9 @@ def test_a_ready_file_is_one_message() -> None:
             "name": "misbehave",
             "sample_rate": 8000,
             "voices": [],
+            "aliases": {},
+            "ssml": False,
+            "words": False,
             "interruptible": None,
         }
         sock.sendall(child.json_frame("S", 7, REQUEST))
@@ -123,3 +136,25 @@ def test_long_audio_comes_in_bounded_frames() -> None:
         sizes = [len(payload) for kind, _, payload in receive(sock, "Z") if kind == "A"]
         assert sum(sizes) == 1_000_000
         assert max(sizes) <= child.MAX_AUDIO_BYTES
+
+
+def test_words_come_before_the_audio_in_which_they_are_heard() -> None:
+    with engine(f"{PACKAGE / 'engines/tone.py'}:Engine") as (sock, _):
+        receive(sock, "R")
+        text = " ein\t😀e\u0301 " + "x" * 30 + "\nEnde"
+        sock.sendall(child.json_frame("S", 1, {**REQUEST, "text": text, "timestamps": True}))
+        words: list[list[int]] = []
+        heard = 0
+        for kind, _, payload in receive(sock, "Z"):
+            if kind == "A":
+                heard += len(payload) // 2
+                assert all(start < heard for _, _, start, _ in words)
+            elif kind == "W":
+                words += json.loads(payload)
+                assert all(start >= heard for _, _, start, _ in json.loads(payload))
+        assert [text[offset : offset + length] for offset, length, _, _ in words] == text.split()
+        assert words[0] == [1, 3, 1323, 4 * 1323]
+        assert words[-1] == [len(text) - 4, 4, (len(text) - 4) * 1323, heard]
+        assert heard == len(text) * 1323
+        sock.sendall(child.json_frame("S", 2, {**REQUEST, "text": text}))
+        assert {kind for kind, _, _ in receive(sock, "Z")} == {"B", "A", "Z"}, "not asked for, not told"
