@@ -86,6 +86,11 @@ class FrameCounter:
         """Frames of which every byte has come."""
         return self.n_frames - (self._skip > 0)
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """How many bytes at the end of all that has come are not a whole frame."""
+        return self.last_bytes - self._skip if self._skip else len(self._rest)
+
     def feed(self, data: bytes) -> float:
         """Return the duration in seconds of the frames that begin in `data`.
 

@@ -65,9 +65,9 @@ class Mp3Encoder(Encoder):
         self._lame.set_bit_rate(bit_rate // 1000)
         self._lame.set_quality(QUALITY)
         self._out_rate = out_rate
-        self._head: bytes | None = None if continued else b""
-        """The first bytes, until there is a header among them."""
+        self._first = not continued
         self._frames = FrameCounter()
+        self._unfinished = b""
 
     def _encode(self, pcm: bytes) -> bytes:
         return self._framed(bytes(self._lame.encode(pcm)))
@@ -84,12 +84,12 @@ class Mp3Encoder(Encoder):
         return (n_decoded - ENCODER_DELAY - DECODER_DELAY) / self._out_rate
 
     def _framed(self, encoded: bytes) -> bytes:
-        """Count the frames; put the Info frame before the first."""
+        """Return whole frames, so that another stream may follow; put the Info frame before the first."""
         self._frames.feed(encoded)
-        if self._head is None:
-            return encoded
-        self._head += encoded
-        if len(self._head) < 4:
-            return b""
-        encoded, self._head = self._head, None
-        return info_frame(encoded[:4]) + encoded
+        whole = self._unfinished + encoded
+        end = len(whole) - self._frames.unfinished_bytes
+        whole, self._unfinished = whole[:end], whole[end:]
+        if self._first and whole:
+            self._first = False
+            return info_frame(whole[:4]) + whole
+        return whole
