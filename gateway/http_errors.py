@@ -10,10 +10,10 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from antiphon.errors import (
     SpeechError,
@@ -40,6 +40,7 @@ HTTP_CODES: Final[Mapping[int, str]] = {
     408: "body_timeout",
     413: "body_too_large",
     415: "unsupported_media_type",
+    426: "upgrade_required",
     431: "head_too_large",
     500: "internal",
     503: "too_many_connections",
@@ -52,11 +53,28 @@ def status_of(error: SpeechError) -> HTTPStatus:
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
+def close_code_of(error: SpeechError) -> int:
+    """Return the WebSocket close code that says the same; RFC 6455, 7.4.1, and the registry beside it."""
+    if error.retryable:
+        return WSCloseCode.TRY_AGAIN_LATER
+    return WSCloseCode.POLICY_VIOLATION if status_of(error) < 500 else WSCloseCode.INTERNAL_ERROR
+
+
 def error_body(status: int, code: str, message: str, param: str | None = None) -> bytes:
     """Return the one JSON shape of every error."""
+    return json.dumps({"error": _error_values(status, code, message, param)}).encode()
+
+
+def speech_error_values(error: SpeechError) -> dict[str, Any]:
+    """Return the inside of that shape, for where there are no headers: with `retry_after_s` if known."""
+    values = _error_values(status_of(error), error.code, str(error) or error.code, error.param)
+    after_s = error.retry_after_s
+    return values if after_s is None else {**values, "retry_after_s": round(after_s, 3)}
+
+
+def _error_values(status: int, code: str, message: str, param: str | None) -> dict[str, Any]:
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    error = {"message": message, "type": kind, "param": param, "code": code}
-    return json.dumps({"error": error}).encode()
+    return {"message": message, "type": kind, "param": param, "code": code}
 
 
 def retry_headers(status: int, *, retryable: bool, after_s: float | None = None) -> dict[str, str]:
