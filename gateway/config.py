@@ -52,6 +52,13 @@ class GatewaySettings(ProcessSettings):
     grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """Time that running requests get to finish after SIGTERM, in seconds."""
 
+    stream_buffer_characters: Annotated[int, Field(ge=1)] = 20_000
+    """Characters of one voice stream that may wait to be spoken."""
+    stream_idle_s: Seconds = 300.0
+    """A voice stream on which neither side says anything for so long is closed, in seconds."""
+    stream_ping_s: Seconds = 20.0
+    """Time between the pings of a voice stream, in seconds."""
+
     access_log: bool = False
     """Log one line per request."""
 
