@@ -15,6 +15,8 @@ ENCODER_DELAY: Final = 576
 """Samples that LAME puts in front of its input."""
 DECODER_DELAY: Final = 529
 """Samples that every decoder puts in front of its output."""
+_INFO_BYTES: Final = 4 + 17 + 52
+"""Longest Info frame without padding: header, side information, tag."""
 _ID3V1_BYTES: Final = 128
 _MAX_GAP_BYTES: Final = 64 * 1024
 
@@ -203,7 +205,7 @@ def with_length(mp3: bytes, n_samples: int | None = None) -> bytes:
 
 def _info_frame(first_header: bytes, lengths: bytes, start: int, end: int = 0) -> bytes:
     """lengths: the counts of frames and bytes, or nothing. start, end: samples to leave out there."""
-    header = bytes((first_header[0], first_header[1] | 1, first_header[2] & ~2, first_header[3]))
+    header = _roomy(bytes((first_header[0], first_header[1] | 1, first_header[2] & ~2, first_header[3])))
     mpeg1 = header[1] >> 3 & 3 == 0b11
     side_info = bytes(17 if mpeg1 else 9)  # mono
     kbps = (_MPEG1_KBPS if mpeg1 else _MPEG2_KBPS)[(header[2] >> 4) - 1]
@@ -217,3 +219,10 @@ def _info_frame(first_header: bytes, lengths: bytes, start: int, end: int = 0) -
         )
     )
     return (header + side_info + tag).ljust(_headers()[header[:3]][0], b"\0")
+
+
+def _roomy(header: bytes) -> bytes:
+    """Return `header` at its bit rate, or the lowest at which an Info frame has room."""
+    while _headers()[header[:3]][0] < _INFO_BYTES:
+        header = bytes((header[0], header[1], header[2] + 0x10, header[3]))
+    return header

@@ -25,8 +25,8 @@ def sine(n_samples: int, rate: int) -> bytes:
     return array("h", (int(9000 * math.sin(step * i)) for i in range(n_samples))).tobytes()
 
 
-def encoded(pcm: bytes, in_rate: int, out_rate: int, cut: int = 5001) -> bytes:
-    encoder = Mp3Encoder(in_rate, out_rate, mp3_bit_rate(64_000, out_rate))
+def encoded(pcm: bytes, in_rate: int, out_rate: int, cut: int = 5001, bit_rate: int = 64_000) -> bytes:
+    encoder = Mp3Encoder(in_rate, out_rate, mp3_bit_rate(bit_rate, out_rate))
     pieces = [encoder.encode(pcm[start : start + cut]) for start in range(0, len(pcm), cut)]
     assert encoder.n_samples == len(pcm) // 2
     return b"".join(pieces) + encoder.flush()
@@ -46,6 +46,14 @@ def test_the_duration_is_right_within_one_frame(rate: int) -> None:
         surplus = len(decoded(mp3)) // 2 - n_samples
         assert 0 <= surplus <= samples_per_frame(rate), n_samples
         assert len(decoded(with_length(mp3, n_samples))) // 2 == n_samples
+
+
+@pytest.mark.parametrize("rate", SAMPLE_RATES)
+def test_the_info_frame_has_room_at_the_lowest_bit_rates(rate: int) -> None:
+    for bit_rate in (8_000, 16_000, 24_000):
+        mp3 = encoded(sine(20_000, rate), rate, rate, bit_rate=bit_rate)
+        assert 0 <= len(decoded(mp3)) // 2 - 20_000 <= samples_per_frame(rate)
+        assert len(decoded(with_length(mp3, 20_000))) // 2 == 20_000
 
 
 @pytest.mark.parametrize(("in_rate", "out_rate"), [(20_000, 22_050), (22_050, 48_000), (96_000, 48_000)])
