@@ -19,6 +19,7 @@ _AAC_FRAME_SAMPLES: Final = 1024
 _AAC_BITS_PER_SAMPLE: Final = 6  # 6144 a frame; source: ISO/IEC 14496-3, 4.5.3.3
 _MIN_AAC_RATE: Final = 32_000
 _OPUS_BIT_RATES: Final = (6_000, 256_000)
+_MIN_AAC_BIT_RATE: Final = 8_000
 _PAGE_S: Final = 0.06
 """Of audio in one Ogg page; the page before the last is held back until the next is full."""
 _FLAC_BLOCK_S: Final = 0.05
@@ -47,7 +48,7 @@ def opus(in_rate: int, asked: int | None, bit_rate: int) -> Codec:
     It sounds at half the bits as MP3 does: so many are used.
     """
     rate = asked or min((rate for rate in OPUS_RATES if rate >= in_rate), default=OPUS_RATES[-1])
-    bits = sorted((*_OPUS_BIT_RATES, bit_rate // 2))[1]
+    bits = min(max(bit_rate // 2, _OPUS_BIT_RATES[0]), _OPUS_BIT_RATES[1])
     pages = {"page_duration": str(round(_PAGE_S * 1e6))}
     return Codec("libopus", "ogg", rate, bits, {"application": "audio", "frame_duration": "20"}, pages)
 
