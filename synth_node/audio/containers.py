@@ -61,9 +61,8 @@ def aac(in_rate: int, asked: int | None, bit_rate: int) -> Codec:
     """
     wanted = max(in_rate, _MIN_AAC_RATE)
     rate = asked or min((rate for rate in AAC_RATES if rate >= wanted), default=AAC_RATES[-1])
-    return Codec(
-        "aac", "adts", rate, min(bit_rate, _AAC_BITS_PER_SAMPLE * rate), {}, {}, _AAC_FRAME_SAMPLES + 1
-    )
+    bits = min(max(bit_rate, _MIN_AAC_BIT_RATE), _AAC_BITS_PER_SAMPLE * rate)
+    return Codec("aac", "adts", rate, bits, {}, {}, _AAC_FRAME_SAMPLES + 1)
 
 
 def flac(in_rate: int, asked: int | None) -> Codec:
