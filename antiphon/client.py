@@ -156,6 +156,14 @@ class TtsClient:
             raise NotConnected("no connection to NATS")
         raise NoNodes("no node is alive")
 
+    async def knows(self, model: str) -> bool:
+        """Tell whether a node of the model was ever heard of; one that has just connected asks them first."""
+        if not self.cluster.was_seen(model):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._dispatcher.timing.settle_s):
+                    await self._dispatcher.settled.wait()
+        return self.cluster.was_seen(model)
+
     async def voices(self, model: str | None = None) -> tuple[Voice, ...]:
         """Return the voices of a model, as one of its nodes lists them.
 
@@ -171,6 +179,7 @@ class TtsClient:
 
         Raises:
             NoNodes: no node of that model answers.
+            NotConnected: there is no connection to NATS.
         """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + within_s
@@ -182,6 +191,8 @@ class TtsClient:
                 reply = await self.connection.nc.request(subject, b"", timeout=timeout_s)
                 return decode_voices(reply.data)
             except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+                if loop.time() >= ends_at and not self.connection.nc.is_connected:
+                    raise NotConnected("no connection to NATS") from None
                 if loop.time() >= ends_at or self._dispatcher.absent(model):
                     raise NoNodes(f"no node of model {model} is alive", param="model") from None
             except nats.errors.Error as exc:
