@@ -1,4 +1,4 @@
-"""The body of POST /tts: reading it within its bounds, and what it asks for."""
+"""Bodies: reading one within its bounds, and what that of POST /tts asks for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from antiphon.errors import InvalidRequest, TextTooLong
 from antiphon.request import SpeechRequest, request_from_map
 from antiphon.subjects import check_token
+
+_EXAMPLE: Final = '{"text": "hello"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,15 @@ def parse_body(body: bytes, content_type: str | None, *, max_characters: int) ->
         web.HTTPUnsupportedMediaType: neither JSON nor plain text.
     """
     text = is_text(body, content_type)
-    asked = Asked(SpeechRequest(_decoded(body))) if text else _from_map(_loaded(body))
-    if (n := len(asked.speech.text)) > max_characters:
-        raise TextTooLong(f"the text has {n} characters, more than {max_characters}", param="text")
+    asked = Asked(SpeechRequest(_decoded(body))) if text else _from_map(load_object(body, example=_EXAMPLE))
+    check_length(asked.speech.text, max_characters)
     return asked
+
+
+def check_length(text: str, max_characters: int) -> None:
+    """Raise TextTooLong if `text` has more than `max_characters`."""
+    if len(text) > max_characters:
+        raise TextTooLong(f"the text has {len(text)} characters, more than {max_characters}", param="text")
 
 
 def is_text(body: bytes, content_type: str | None) -> bool:
@@ -84,7 +91,8 @@ def _decoded(body: bytes) -> str:
         raise InvalidRequest("the body is not UTF-8") from exc
 
 
-def _loaded(body: bytes) -> Mapping[str, Any]:
+def load_object(body: bytes, *, example: str) -> dict[str, Any]:
+    """Read a JSON object. Raises InvalidRequest, with the example if it is JSON but no object."""
     try:
         values = json.loads(body)
     except UnicodeDecodeError as exc:
@@ -94,7 +102,7 @@ def _loaded(body: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as exc:  # a number of thousands of digits; as many brackets
         raise InvalidRequest("the body is JSON that is too large or too deep") from exc
     if not isinstance(values, dict):
-        raise InvalidRequest('the body must be a JSON object, such as {"text": "hello"}')
+        raise InvalidRequest(f"the body must be a JSON object, such as {example}")
     return values
 
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.errors import InvalidRequest, SpeechError, TextTooLong
+from antiphon.errors import InvalidRequest, NothingToSpeak, SpeechError, TextTooLong
 from antiphon.request import SpeechRequest
 from gateway.bodies import Asked, parse_body
 
@@ -153,7 +153,7 @@ def is_request_or_typed_error(body: bytes, content_type: str | None) -> bool:
     try:
         return bool(parse_body(body, content_type, max_characters=100).speech.text.encode())
     except SpeechError as exc:
-        return isinstance(exc, InvalidRequest | TextTooLong)
+        return isinstance(exc, InvalidRequest | NothingToSpeak | TextTooLong)
 
 
 @_patient
