@@ -35,6 +35,7 @@ STATUS: Final[Mapping[type[SpeechError], HTTPStatus]] = {
 
 HTTP_CODES: Final[Mapping[int, str]] = {
     400: "malformed_http",
+    401: "invalid_api_key",
     404: "not_found",
     405: "method_not_allowed",
     408: "body_timeout",
@@ -89,11 +90,19 @@ def retry_headers(status: int, *, retryable: bool, after_s: float | None = None)
     return {} if retryable or status < 500 else {"X-Should-Retry": "false"}
 
 
-def http_error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return the reply to a failure of HTTP itself; `message` is for people."""
+def http_error_response(
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+) -> web.Response:
+    """Return the reply to a failure of HTTP itself; `message` is for people. code: None is the status's."""
+    code = code or HTTP_CODES.get(status, f"http_{status}")
     return web.Response(
         status=status,
-        body=error_body(status, HTTP_CODES.get(status, f"http_{status}"), message),
+        body=error_body(status, code, message, param),
         headers={**(headers or {}), **retry_headers(status, retryable=False)},
         content_type="application/json",
     )
@@ -162,6 +171,8 @@ def _translated(request: web.Request, exc: web.HTTPException) -> web.Response:
         return http_error_response(405, f"use {allowed} here, not {exc.method[:40]}", {"Allow": allowed})
     if isinstance(exc, web.HTTPNotFound):
         return http_error_response(404, "no such path: POST /tts speaks, GET /check_tts_status tells who can")
+    if isinstance(exc, web.HTTPUnauthorized):
+        return http_error_response(401, exc.text or exc.reason, {"WWW-Authenticate": "Bearer"})
     if isinstance(exc, web.HTTPRequestEntityTooLarge):
         limit = request.client_max_size
         return http_error_response(413, f"the body is larger than {limit} bytes")
