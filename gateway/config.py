@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from antiphon.settings import ProcessSettings
+from antiphon.settings import ProcessSettings, SettingsError
 from antiphon.subjects import check_token
+from gateway.aliases import OPENAI_MODELS, parse_model_aliases, parse_voice_aliases
+from gateway.cors import EVERYWHERE, parse_origins
 
 MIB: Final = 1024 * 1024
+_KEY: Final = re.compile(r"[!-~]+")
+_PARSERS: Final[dict[str, Callable[[str], object]]] = {
+    "model_aliases": parse_model_aliases,
+    "voice_aliases": parse_voice_aliases,
+    "cors_origins": parse_origins,
+}
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class GatewaySettings(ProcessSettings):
     """Settings of one gateway; each field is the variable GATEWAY_<FIELD> unless it names another."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True)
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -25,6 +35,17 @@ class GatewaySettings(ProcessSettings):
     """Port to listen on; 0 takes a free one, which the log names."""
     model: str | None = None
     """Model for requests that name none; without it the group's own default."""
+
+    model_aliases: str = OPENAI_MODELS
+    """Other names of models under /v1: `alias` for the default model, or `alias=model`; with commas."""
+    voice_aliases: str | None = None
+    """Other names of voices under /v1: `alias=voice`, or `model:alias=voice` for one model; with commas."""
+    api_keys: SecretStr | None = None
+    """Keys that let a client have something spoken, with commas; without any, everyone may."""
+    api_keys_file: str | None = None
+    """File of further keys, one per line, such as a mounted secret."""
+    cors_origins: str = EVERYWHERE
+    """Origins, with commas, whose pages may use this gateway from a browser; `*` for all, empty for none."""
 
     max_text_characters: Annotated[int, Field(ge=1)] = 200_000
     """Longest text of one request, in characters."""
@@ -62,7 +83,48 @@ class GatewaySettings(ProcessSettings):
     access_log: bool = False
     """Log one line per request."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drop empty values, except where emptiness must not open what it seems to close."""
+        return {name: value for name, value in values.items() if value != "" or name == "cors_origins"}
+
+    @field_validator("model_aliases", "voice_aliases", "cors_origins")
+    @classmethod
+    def _is_readable(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            _PARSERS[info.field_name or ""](value)
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _holds_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _keys_in(value.get_secret_value(), ",")
+        return value
+
     @field_validator("model")
     @classmethod
     def _is_model_token(cls, value: str | None) -> str | None:
         return value if value is None else check_token(value)
+
+    def keys(self) -> list[str]:
+        """Return the API keys. Raises SettingsError if GATEWAY_API_KEYS_FILE holds none or cannot be read."""
+        keys = [] if self.api_keys is None else _keys_in(self.api_keys.get_secret_value(), ",")
+        if self.api_keys_file is None:
+            return keys
+        try:
+            with open(self.api_keys_file, encoding="utf-8") as file:
+                return [*keys, *_keys_in(file.read(), "\n")]
+        except (OSError, ValueError) as exc:
+            raise SettingsError(f"GATEWAY_API_KEYS_FILE: {exc}") from None
+
+
+def _keys_in(text: str, separator: str) -> list[str]:
+    """Return the keys. Raises ValueError, which shows none; a list without any would open to everyone."""
+    keys = [key.strip() for key in text.split(separator) if key.strip()]
+    if not keys:
+        raise ValueError("there is no key in it")
+    if not all(_KEY.fullmatch(key) for key in keys):
+        raise ValueError("a key must be printable ASCII without spaces")
+    return keys
