@@ -1,0 +1,161 @@
+"""What clients of OpenAI's speech API ask: POST /v1/audio/speech, and the lists of models and voices."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from antiphon.client import TtsClient
+from antiphon.errors import NotConnected, SpeechError
+from antiphon.utterance import Utterance
+from gateway.aliases import Voices, parse_model_aliases, parse_voice_aliases
+from gateway.bodies import read_body
+from gateway.config import GatewaySettings
+from gateway.http_errors import http_error_response, request_id, speech_error_values
+from gateway.link import Link
+from gateway.openai_bodies import AskedSpeech, in_openai_terms, parse_speech
+from gateway.streaming import headers_of, streamed, traceparent_of
+
+OWNER: Final = "antiphon"
+MS_PER_TOKEN: Final = 50
+"""Audio that counts as one token of output, as it does at OpenAI."""
+_LIST_S: Final = 1.0
+"""Bound on asking for a list of voices: some clients wait for two seconds in all."""
+_FRESH: Final = {"Cache-Control": "no-store"}
+_log: Final = structlog.get_logger(__name__)
+
+
+class OpenAI:
+    """Speaks to those who believe that we are OpenAI."""
+
+    def __init__(self, link: Link, settings: GatewaySettings) -> None:
+        self._link = link
+        self._settings = settings
+        self._models = parse_model_aliases(settings.model_aliases)
+        self._voices = Voices(parse_voice_aliases(settings.voice_aliases or ""))
+        self._created = int(time.time())
+
+    async def speech(self, request: web.Request) -> web.StreamResponse:
+        """Send audio, or events, as they are made; the status waits for the first of them."""
+        settings = self._settings
+        body = await read_body(request, max_bytes=settings.max_body_bytes, within_s=settings.body_timeout_s)
+        with in_openai_terms():
+            content_type = request.headers.get("Content-Type")
+            asked = parse_speech(body, content_type, max_characters=settings.max_text_characters)
+            return await self._speak(request, asked)
+
+    async def _speak(self, request: web.Request, asked: AskedSpeech) -> web.StreamResponse:
+        settings, client, loop = self._settings, self._link.client, asyncio.get_running_loop()
+        deadline = loop.time() + settings.timeout_s
+        within_s = min(settings.wait_s, settings.timeout_s)
+        model, speech = await self._model(client, asked.model, within_s=within_s), asked.speech
+        if speech.voice is not None:
+            voice = await self._voices.meant(client, model, speech.voice, within_s=within_s)
+            speech = replace(speech, voice=voice)
+        async with client.utterance(
+            speech,
+            model=model,
+            timeout_s=deadline - loop.time(),
+            wait_s=settings.wait_s,
+            traceparent=traceparent_of(request),
+        ) as utterance:
+            if asked.sse:
+                return await _events(request, utterance, n_characters=len(speech.text))
+            return await streamed(request, utterance, speech.content_type)
+
+    async def _model(self, client: TtsClient, name: str | None, *, within_s: float) -> str:
+        """Return the model that a client means: any name that says nothing to us is the default one.
+
+        A model whose nodes are all gone is still meant: another one would speak with another voice.
+        """
+        if name is not None and self._models.get(name) is None and await client.knows(name):
+            return name
+        return await client.resolve(self._models.get(name or ""), within_s=within_s)
+
+    async def models(self, _request: web.Request) -> web.Response:
+        """The models that live, and the aliases."""
+        data = [_model_values(id, created) for id, created in self._listed_models().items()]
+        return web.json_response({"object": "list", "data": data}, headers=_FRESH)
+
+    async def model(self, request: web.Request) -> web.Response:
+        """One of them."""
+        id = request.match_info["id"]
+        created = self._listed_models().get(id)
+        if created is None:
+            message = f"there is no model {id[:80]!r} now"
+            return http_error_response(404, message, code="model_not_found", param="model")
+        return web.json_response(_model_values(id, created), headers=_FRESH)
+
+    async def audio_models(self, _request: web.Request) -> web.Response:
+        """The same models, as other servers list them."""
+        return web.json_response({"models": [{"id": id} for id in self._listed_models()]}, headers=_FRESH)
+
+    async def audio_voices(self, request: web.Request) -> web.Response:
+        """The voices of the default model or of ?model=, and their aliases."""
+        client = self._link.client
+        model = await self._model(client, request.query.get("model"), within_s=_LIST_S / 2)
+        known = await self._voices.of(client, model, within_s=_LIST_S)
+        names = {voice.id: voice.name or voice.id for voice in known.voices}
+        languages = {voice.id: voice.language for voice in known.voices}
+        aliases = {alias: f"{alias} ({names.get(id, id)})" for alias, id in known.aliases.items()}
+        voices = [
+            {"id": id, "name": name, "language": languages.get(known.aliases.get(id, id), "")}
+            for id, name in (names | aliases).items()
+        ]
+        return web.json_response({"voices": voices}, headers=_FRESH)
+
+    def _listed_models(self) -> dict[str, int]:
+        """Return each name of a model with the time it began, in Unix seconds."""
+        models: dict[str, int] = {}
+        try:
+            nodes = self._link.client.cluster.nodes(asyncio.get_running_loop().time())
+        except NotConnected:
+            nodes = []
+        for beat in (seen.heartbeat for seen in nodes):
+            models[beat.model] = min(int(beat.boot), models.get(beat.model, int(beat.boot)))
+        return {**{alias: self._created for alias in self._models}, **dict(sorted(models.items()))}
+
+
+def _model_values(id: str, created: int) -> dict[str, Any]:
+    return {"id": id, "object": "model", "created": created, "owned_by": OWNER}
+
+
+async def _events(request: web.Request, utterance: Utterance, *, n_characters: int) -> web.StreamResponse:
+    """Send the audio as server-sent events; a failure is the last one, and `speech.audio.done` is missing."""
+    response = web.StreamResponse(headers={**headers_of(utterance), "Cache-Control": "no-cache"})
+    response.content_type = "text/event-stream"
+    await response.prepare(request)
+    try:
+        async for chunk in utterance:
+            audio = base64.b64encode(chunk).decode()
+            await _send(response, {"type": "speech.audio.delta", "audio": audio})
+        usage = _usage(n_characters, utterance.end.audio_ms if utterance.end else 0)
+        await _send(response, {"type": "speech.audio.done", "usage": usage})
+    except SpeechError as exc:
+        _log.warning("request failed", code=exc.code, request_id=request_id(request))
+        await _send(response, {"type": "error", "error": speech_error_values(exc)})
+    await response.write_eof()
+    return response
+
+
+async def _send(response: web.StreamResponse, event: Mapping[str, object]) -> None:
+    await response.write(f"data: {json.dumps(event)}\n\n".encode())
+
+
+def _usage(n_characters: int, audio_ms: int) -> dict[str, int]:
+    """Return what OpenAI would count: we have no tokens, but characters and the length of the audio."""
+    n_audio = ceil(audio_ms / MS_PER_TOKEN)
+    return {
+        "input_tokens": n_characters,
+        "output_tokens": n_audio,
+        "total_tokens": n_characters + n_audio,
+    }
