@@ -5,22 +5,34 @@ from __future__ import annotations
 from aiohttp import HttpVersion11, hdrs, web
 
 from gateway.config import GatewaySettings
+from gateway.cors import Cors, parse_origins
 from gateway.http_errors import errors_as_json, sign_reply
+from gateway.keys import Keys
 from gateway.link import Link
+from gateway.openai import OpenAI
 from gateway.speech import Speech
 from gateway.status import Status
 
 
 def make_app(link: Link, settings: GatewaySettings) -> web.Application:
     """Return the gateway's application, speaking through `link`."""
-    speech, status = Speech(link, settings), Status(link)
-    app = web.Application(middlewares=[errors_as_json], client_max_size=settings.max_body_bytes)
-    app.on_response_prepare.append(sign_reply)
+    speech, openai, status = Speech(link, settings), OpenAI(link, settings), Status(link)
+    keys, cors = Keys(settings.keys()), Cors(parse_origins(settings.cors_origins))
+    app = web.Application(
+        middlewares=[errors_as_json, cors.answer_options], client_max_size=settings.max_body_bytes
+    )
+    app.on_response_prepare.extend([sign_reply, cors.sign])
     route = app.router.add_route
-    route(hdrs.METH_POST, "/tts", speech.post, expect_handler=_expect)
+    route(hdrs.METH_POST, "/tts", keys.protect(speech.post), expect_handler=_expect)
+    route(hdrs.METH_POST, "/v1/audio/speech", keys.protect(openai.speech), expect_handler=_expect)
     for path, handler in {
+        "/v1/models": openai.models,
+        "/v1/models/{id:.+}": openai.model,
+        "/v1/audio/models": openai.audio_models,
+        "/v1/audio/voices": openai.audio_voices,
         "/check_tts_status": status.check_tts_status,
         "/count": status.count,
+        "/health": status.healthz,
         "/healthz": status.healthz,
         "/readyz": status.readyz,
     }.items():
