@@ -39,7 +39,7 @@ class Codec:
     codec_options: dict[str, str]
     container_options: dict[str, str]
     min_samples: int = 0
-    """What is shorter is made as long with silence, so that the file is known for what it is."""
+    """What is shorter is made as long with silence: FFmpeg knows ADTS by three frames, one is in front."""
 
 
 def opus(in_rate: int, asked: int | None, bit_rate: int) -> Codec:
