@@ -12,6 +12,7 @@ from gateway.link import Link
 from gateway.openai import OpenAI
 from gateway.speech import Speech
 from gateway.status import Status
+from gateway.voice_stream import VoiceStream
 
 
 def make_app(link: Link, settings: GatewaySettings) -> web.Application:
@@ -25,6 +26,9 @@ def make_app(link: Link, settings: GatewaySettings) -> web.Application:
     route = app.router.add_route
     route(hdrs.METH_POST, "/tts", keys.protect(speech.post), expect_handler=_expect)
     route(hdrs.METH_POST, "/v1/audio/speech", keys.protect(openai.speech), expect_handler=_expect)
+    voice_stream = VoiceStream(link, settings)
+    app.on_shutdown.append(voice_stream.drain)
+    route(hdrs.METH_GET, "/v1/audio/stream", keys.protect(voice_stream.get), expect_handler=_expect)
     for path, handler in {
         "/v1/models": openai.models,
         "/v1/models/{id:.+}": openai.model,

@@ -36,6 +36,7 @@ STATUS: Final[Mapping[type[SpeechError], HTTPStatus]] = {
 HTTP_CODES: Final[Mapping[int, str]] = {
     400: "malformed_http",
     401: "invalid_api_key",
+    403: "origin_not_allowed",
     404: "not_found",
     405: "method_not_allowed",
     408: "body_timeout",
