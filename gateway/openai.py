@@ -135,9 +135,10 @@ async def _events(request: web.Request, utterance: Utterance, *, n_characters: i
     response.content_type = "text/event-stream"
     await response.prepare(request)
     try:
-        async for chunk in utterance:
-            audio = base64.b64encode(chunk).decode()
-            await _send(response, {"type": "speech.audio.delta", "audio": audio})
+        with in_openai_terms():
+            async for chunk in utterance:
+                audio = base64.b64encode(chunk).decode()
+                await _send(response, {"type": "speech.audio.delta", "audio": audio})
         usage = _usage(n_characters, utterance.end.audio_ms if utterance.end else 0)
         await _send(response, {"type": "speech.audio.done", "usage": usage})
     except SpeechError as exc:
