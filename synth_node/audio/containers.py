@@ -18,6 +18,7 @@ AAC_RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_10
 _AAC_FRAME_SAMPLES: Final = 1024
 _AAC_BITS_PER_SAMPLE: Final = 6  # 6144 a frame; source: ISO/IEC 14496-3, 4.5.3.3
 _MIN_AAC_RATE: Final = 32_000
+_MIN_OPUS_RATE: Final = 12_000  # at 8 kHz FFmpeg's decoder stumbles over the last packet
 _OPUS_BIT_RATES: Final = (6_000, 256_000)
 _MIN_AAC_BIT_RATE: Final = 8_000
 _PAGE_S: Final = 0.06
@@ -43,11 +44,11 @@ class Codec:
 
 
 def opus(in_rate: int, asked: int | None, bit_rate: int) -> Codec:
-    """Return Opus in Ogg at the rate asked for, else the engine's or the next that Opus has.
+    """Return Opus in Ogg at the rate asked for, else the engine's or the next that Opus has, from 12 kHz.
 
     It sounds at half the bits as MP3 does: so many are used.
     """
-    rate = asked or min((rate for rate in OPUS_RATES if rate >= in_rate), default=OPUS_RATES[-1])
+    rate = asked or _at_least(max(in_rate, _MIN_OPUS_RATE), OPUS_RATES)
     bits = min(max(bit_rate // 2, _OPUS_BIT_RATES[0]), _OPUS_BIT_RATES[1])
     pages = {"page_duration": str(round(_PAGE_S * 1e6))}
     return Codec("libopus", "ogg", rate, bits, {"application": "audio", "frame_duration": "20"}, pages)
@@ -59,10 +60,13 @@ def aac(in_rate: int, asked: int | None, bit_rate: int) -> Codec:
     ADTS has no place to say what the encoder added: one frame in front, and the rest of the last one.
     At 32 kHz that is 32 to 64 ms, at 8 kHz it would be up to 256.
     """
-    wanted = max(in_rate, _MIN_AAC_RATE)
-    rate = asked or min((rate for rate in AAC_RATES if rate >= wanted), default=AAC_RATES[-1])
+    rate = asked or _at_least(max(in_rate, _MIN_AAC_RATE), AAC_RATES)
     bits = min(max(bit_rate, _MIN_AAC_BIT_RATE), _AAC_BITS_PER_SAMPLE * rate)
     return Codec("aac", "adts", rate, bits, {}, {}, _AAC_FRAME_SAMPLES + 1)
+
+
+def _at_least(sample_rate: int, rates: tuple[int, ...]) -> int:
+    return min((rate for rate in rates if rate >= sample_rate), default=rates[-1])
 
 
 def flac(in_rate: int, asked: int | None) -> Codec:
