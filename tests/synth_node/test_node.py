@@ -265,7 +265,7 @@ async def test_one_node_answers_for_the_voices_of_its_model(start: StartNode, ra
     await start()
     await start()
     reply = await raw.nc.request(raw.subjects.voices("m"), b"", timeout=GUARD_S)
-    assert [voice.id for voice in decode_voices(reply.data)] == ["a4", "a3", "c5", "a5"]
+    assert [voice.id for voice in decode_voices(reply.data).voices] == ["a4", "a3", "c5", "a5"]
     await raw.nc.publish(raw.subjects.voices("m"), b"")
     with pytest.raises(nats.errors.NoRespondersError):
         await raw.nc.request(raw.subjects.voices("other"), b"", timeout=GUARD_S)
