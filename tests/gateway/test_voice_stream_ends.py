@@ -14,7 +14,16 @@ from aiohttp import WSServerHandshakeError
 from antiphon.client import connect
 from antiphon.errors import SpeechError
 from gateway.http_errors import close_code_of, status_of
-from tests.gateway.support_stream import GUARD_S, PATH, busy_slots, kinds, stream_at
+from tests.conftest import until
+from tests.gateway.support_stream import (
+    BYTES_PER_MS,
+    GUARD_S,
+    MS_PER_CHARACTER,
+    PATH,
+    busy_slots,
+    kinds,
+    stream_at,
+)
 
 if TYPE_CHECKING:
     from antiphon.subjects import Subjects
@@ -251,26 +260,24 @@ async def test_a_client_that_leaves_frees_its_slot(
 
 
 async def test_a_client_that_never_reads_is_held_in_bounds_and_cut_off(speaking: GatewayFactory) -> None:
-    async with speaking(send_timeout_s=0.5) as gateway:
+    text = json.dumps({"text": "x" * 480, "flush": True}).encode()
+    frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text  # masked with zeros
+    loop = asyncio.get_running_loop()
+    async with speaking(send_timeout_s=0.2, grace_s=GUARD_S) as gateway, asyncio.timeout(GUARD_S):
+        traffic = gateway.link.client.connection.nc.stats
+        before = traffic["in_bytes"]
         host, _, port = gateway.server.url.removeprefix("http://").rpartition(":")
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.setblocking(False)
-            loop = asyncio.get_running_loop()
             await loop.sock_connect(client, (host, int(port)))
-            await loop.sock_sendall(client, UPGRADE)
-            received = gateway.link.client.connection.nc.stats["in_bytes"]
-            text = json.dumps({"text": "x" * 1_000, "flush": True, "voice": "a3"}).encode()
-            frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text  # masked with zeros
-            for _ in range(15):
-                await loop.sock_sendall(client, frame)
-            await busy_slots(gateway, "tone", 1)
-            async with asyncio.timeout(GUARD_S):
-                await gateway.server.drain()  # waits for the connection to be closed
-            taken = gateway.link.client.connection.nc.stats["in_bytes"] - received
-            assert taken < 12_000_000 < 15 * 60 * 1000 * 48
-    async with speaking() as gateway:
-        await busy_slots(gateway, "tone", 0)
+            await loop.sock_sendall(client, UPGRADE + 40 * frame)
+            await until(lambda: traffic["in_bytes"] > before + 100_000, "audio for a client that stalls")
+            await gateway.server.drain()  # waits until the connection is cut off
+        n_bytes = 40 * 480 * MS_PER_CHARACTER * BYTES_PER_MS
+        assert traffic["in_bytes"] - before < n_bytes / 4
+        while (await gateway.link.client.status()).busy:
+            pass
 
 
 async def test_a_drain_finishes_what_has_come_and_takes_no_more(
