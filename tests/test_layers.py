@@ -13,7 +13,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("antiphon", "synth_node", "gateway")
-PURE = ("cluster", "errors", "events", "heartbeat", "request", "sentences", "subjects", "wire")
+PURE = (
+    "cluster",
+    "errors",
+    "events",
+    "heartbeat",
+    "lengths",
+    "mp3",
+    "request",
+    "sentences",
+    "subjects",
+    "wire",
+)
 IO = {"asyncio", "nats", "aiohttp", "uvloop", "socket", "subprocess", "threading", "time", "os"}
 OF_THE_PROCESSES = {"pydantic", "pydantic_settings", "structlog", "uvloop", "click", "rich", "av", "lameenc"}
 
