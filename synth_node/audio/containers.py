@@ -46,7 +46,7 @@ class Codec:
 def opus(in_rate: int, asked: int | None, bit_rate: int) -> Codec:
     """Return Opus in Ogg at the rate asked for, else the engine's or the next that Opus has, from 12 kHz.
 
-    It sounds at half the bits as MP3 does: so many are used.
+    With half the bits it sounds at least as good as MP3: so many are used.
     """
     rate = asked or _at_least(max(in_rate, _MIN_OPUS_RATE), OPUS_RATES)
     bits = min(max(bit_rate // 2, _OPUS_BIT_RATES[0]), _OPUS_BIT_RATES[1])
