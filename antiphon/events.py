@@ -34,8 +34,8 @@ class Accepted:
 class Position:
     """How far a listener has come.
 
-    segment, seconds: so many seconds after the beginning of that segment, which counts from 0; the pause behind
-    a segment is a part of it. run_s: seconds of this run's audio.
+    segment, seconds: so many seconds after the beginning of that segment, which counts from 0; the pause
+    behind a segment is a part of it. run_s: seconds of this run's audio.
     """
 
     segment: int

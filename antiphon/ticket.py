@@ -86,9 +86,7 @@ class Ticket:
         self.id = secrets.token_hex(16)
         self.order = next(self._orders)
         self.model = model
-        self.payload = encode_request(request)
-        self.characters = len(request.text)
-        self.format = request.format
+        self.ask(request)
         self.deadline = deadline
         self.wait_s = wait_s
         self.wait_until = deadline
@@ -103,6 +101,12 @@ class Ticket:
         self.run: Run | None = None
         self.claims: list[Claim] = []
         self.claimed: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+
+    def ask(self, request: SpeechRequest) -> None:
+        """Have this asked for by the next claim."""
+        self.request = request
+        self.payload = encode_request(request)
+        self.characters = len(request.text) - (0 if request.resume is None else request.resume.offset)
 
     def renew(self) -> None:
         """Forget the run, so that another can be claimed."""

@@ -6,12 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import AttemptsExhausted, DeadlineExceeded, SpeechError
 from antiphon.events import AudioChunk, End, Segment, Words
-from antiphon.mp3 import with_length
+from antiphon.heard import Heard
+from antiphon.lengths import with_length
 from antiphon.run import Run
 from antiphon.ticket import Ticket
 
@@ -33,6 +35,7 @@ class Utterance:
         self._run: Run | None = None
         self._events: AsyncGenerator[AudioChunk | Segment | Words, None] | None = None
         self._held: deque[bytes | Segment | Words] = deque()
+        self._heard = Heard()
         self._lost = 0
 
     @property
@@ -68,21 +71,24 @@ class Utterance:
 
     async def _collect(self, run: Run, hold_bytes: int) -> None:
         self._held.clear()
+        self._heard = Heard()
         self._events = run.events()
         n_bytes = 0
         async for event in self._events:
-            if not isinstance(event, AudioChunk):
-                self._held.append(event)
-                continue
-            self._held.append(event.audio)
-            n_bytes += len(event.audio)
-            if n_bytes > hold_bytes:
-                return
-        self.end = run.end
-        if self._ticket.format == "mp3":
-            told = [event for event in self._held if not isinstance(event, bytes)]
-            audio = b"".join(event for event in self._held if isinstance(event, bytes))
-            self._held = deque([*told, with_length(audio)])
+            if (told := self._heard.note(event)) is not None:
+                self._held.append(told)
+            if isinstance(told, bytes):
+                n_bytes += len(told)
+                if n_bytes > hold_bytes:
+                    return
+        self._finish(run)
+        told_of = [event for event in self._held if not isinstance(event, bytes)]
+        audio = b"".join(event for event in self._held if isinstance(event, bytes))
+        self._held = deque([*told_of, with_length(audio, self._ticket.request.format)])
+
+    def _finish(self, run: Run) -> None:
+        if run.end is not None:
+            self.end = End({**run.end.stats, "audio_ms": self._heard.before_ms + run.end.audio_ms})
 
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""
@@ -102,21 +108,48 @@ class Utterance:
     async def events(self) -> AsyncGenerator[bytes | Segment | Words, None]:
         """Yield the audio in order, and between it which segment begins and when words are heard.
 
+        When a run is lost, another goes on from where the listener is, if the format can be continued.
+
         Raises:
             SpeechError: see errors.py; what came until then is not the whole.
         """
         while self._held:
             yield self._held.popleft()
-        while self.end is None and self._events is not None and self._run is not None:
+        while self.end is None:
             try:
                 async with asyncio.timeout_at(self._ticket.deadline):
-                    event = await anext(self._events, None)
+                    told = await self._next()
             except TimeoutError:
                 raise DeadlineExceeded(_LATE) from None
-            if event is None:
-                self.end = self._run.end
-            else:
-                yield event.audio if isinstance(event, AudioChunk) else event
+            if told is not None:
+                yield told
+
+    async def _next(self) -> bytes | Segment | Words | None:
+        """Return what comes next; None if that was nothing to tell of."""
+        run, events = self._run, self._events
+        assert run is not None
+        assert events is not None
+        try:
+            event = await anext(events, None)
+        except SpeechError as exc:
+            await self._go_on(run, exc)
+            return None
+        if event is None:
+            self._finish(run)
+            return None
+        return self._heard.note(event)
+
+    async def _go_on(self, run: Run, exc: SpeechError) -> None:
+        """Have another slot go on from where the listener is. Raises `exc` if that cannot be."""
+        await run.cancel()
+        request = self._ticket.request
+        resume = self._heard.resume()
+        if not exc.retryable or request.format == "flac" or resume is None:
+            raise exc
+        self._count_loss(exc)
+        self._ticket.ask(replace(request, resume=resume))
+        self._run = await self._dispatcher.acquire(self._ticket)
+        self._events = self._run.events()
 
     async def leave(self) -> None:
         """End the request wherever it is; a run that is not over is cancelled on its node."""
