@@ -18,7 +18,7 @@ async def background() -> AsyncIterator[Spawn]:
     What the block itself raises comes out as it is; only the failure of a task comes as an ExceptionGroup.
     """
     running: set[asyncio.Task[None]] = set()
-    failure: Exception | None = None
+    failure: Exception | GeneratorExit | None = None
     async with asyncio.TaskGroup() as group:
 
         def spawn(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -29,7 +29,7 @@ async def background() -> AsyncIterator[Spawn]:
 
         try:
             yield spawn
-        except Exception as exc:
+        except (Exception, GeneratorExit) as exc:
             failure = exc  # raised in here, the group would wrap it
         finally:
             for task in list(running):
