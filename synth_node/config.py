@@ -33,7 +33,11 @@ class SynthSettings(ProcessSettings):
     voice: str | None = None
     """Voice for requests that name none; the engine's own default unless given."""
     bit_rate: Annotated[int, Field(ge=8000, le=320_000)] = 64_000
-    """Bit rate of mp3, in bit/s."""
+    """Bit rate of mp3 at 16 to 24 kHz, in bit/s; other rates, aac and opus are derived from it."""
+    segment_characters: Annotated[int, Field(ge=0, le=200_000)] = 300
+    """Longest part of a text that is spoken in one go, in characters; 0 never splits a text."""
+    helpers: Annotated[int, Field(ge=0, le=256)] = 16
+    """Other slots that may speak parts of one long text at the same time; 0 asks for no help."""
     grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """Time that running utterances get to finish after SIGTERM, in seconds."""
     start_s: Seconds = 120.0
@@ -42,7 +46,7 @@ class SynthSettings(ProcessSettings):
     """Silence of a working engine after which it is held to hang and is killed, in seconds."""
     budget_s: Seconds = 60.0
     """Time for a request that brings no budget of its own, in seconds."""
-    max_budget_s: Seconds = 3600.0
+    max_budget_s: Seconds = 4 * 3600.0
     """Longest budget that a request may bring, in seconds; a larger one is cut to it."""
     max_audio_s: Seconds = 3 * 3600.0
     """Longest audio of one utterance, in seconds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 import nats.errors
@@ -17,13 +18,18 @@ from antiphon.events import (
     AudioChunk,
     End,
     Failure,
+    KnownEvent,
+    Position,
     Progress,
+    Segment,
+    Words,
     encode_event,
 )
-from antiphon.mp3 import with_length
+from antiphon.lengths import with_length
 from antiphon.request import (
     AUDIO_MS,
     CONTENT_TYPE,
+    CONTENT_TYPES,
     ERROR,
     ID,
     NODE,
@@ -31,6 +37,7 @@ from antiphon.request import (
     SERVICE_ERROR_CODE,
     SYNTHESIS_MS,
 )
+from synth_node.seam import Seam
 
 _MAX_TEXT_CHARACTERS: Final = 400
 _HEADER_ROOM: Final = 1024
@@ -73,8 +80,14 @@ class Delivery(Protocol):
     async def accept(self, node: str, slot: int) -> None:
         """Tell the caller that a slot has taken the request."""
 
-    async def audio(self, data: bytes) -> None:
-        """Deliver audio, or wait while the caller is too far behind. Raises AudioTooLarge."""
+    async def audio(self, data: bytes, at: Position | None = None) -> None:
+        """Deliver audio, or wait while the caller is too far behind. Raises AudioTooLarge.
+
+        at: where a listener is who has heard it.
+        """
+
+    async def tell(self, event: Segment | Words) -> None:
+        """Tell the caller of the audio that follows."""
 
     async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
         """Tell the caller that the audio is complete."""
@@ -102,6 +115,9 @@ class StreamDelivery:
     subject: the caller's inbox. reply: an inbox of the node, where "no responders" tells that the caller is
     gone. What the window does not let out waits here, up to `buffer_bytes`, and in all runs together up to
     what `buffer` may hold; past that the engine waits.
+
+    listened: somebody listens to it as it comes. Then audio is let out up to the ends of segments, as long as
+    LEAD_S of it are ahead of the listener's ear: should this node be lost, another goes on between sentences.
     """
 
     def __init__(
@@ -115,6 +131,7 @@ class StreamDelivery:
         reply: str,
         window: int,
         buffer_bytes: int,
+        listened: bool = True,
     ) -> None:
         self.last_sent_at = 0.0
         self._nc = nc
@@ -125,37 +142,98 @@ class StreamDelivery:
         self._reply = reply
         self._window = window
         self._buffer_bytes = buffer_bytes
+        self._seam = Seam() if listened else None
         self._seq = 0
         self._n_bytes = 0
         self._n_sent = 0
         self._acknowledged = 0
-        self._backlog: deque[AudioChunk | End | Failure] = deque()
+        self._held: list[tuple[bytes, Position | None] | Segment | Words] = []
+        self._release_timer: asyncio.TimerHandle | None = None
+        self._backlog: deque[KnownEvent] = deque()
         self._backlog_bytes = 0
         self._moved = asyncio.Event()
         self._sender: asyncio.Task[None] | None = None
+        self._sends_here = False
         self._closed = False
 
     async def accept(self, node: str, slot: int) -> None:
         await self._send(Accepted(node, slot))
 
-    async def audio(self, data: bytes) -> None:
-        for start in range(0, len(data), MAX_CHUNK_BYTES):
-            chunk = data[start : start + MAX_CHUNK_BYTES]
-            await self._put(AudioChunk(self._seq, chunk), len(chunk))
-            self._seq += 1
-            self._n_bytes += len(chunk)
+    async def tell(self, event: Segment | Words) -> None:
+        if self._held:
+            self._held.append(event)
+        else:
+            await self._put([event])
+
+    async def audio(self, data: bytes, at: Position | None = None) -> None:
+        if self._closed:
+            return
+        self._held.append((data, at))
+        self._keep(len(data))
+        now = asyncio.get_running_loop().time()
+        wait_s = 0.0 if self._seam is None else self._seam.wait_s(len(data), at, now)
+        if wait_s > 0:
+            if self._release_timer is None:
+                self._release_timer = asyncio.get_running_loop().call_later(wait_s, self._release_late)
+        else:
+            await self._put(self._released())
         while self._backlog_bytes > self._buffer_bytes or (self._backlog_bytes and self._buffer.is_full):
+            if self._held:
+                await self._put(self._released())
             await self._buffer.change()
 
+    def _released(self) -> list[KnownEvent]:
+        """Return what was held, in as few messages as it fits into."""
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
+        events: list[KnownEvent] = []
+        data, at = b"", None
+        for held in self._held:
+            if isinstance(held, tuple) and len(data) + len(held[0]) <= MAX_CHUNK_BYTES:
+                data, at = data + held[0], held[1]
+                continue
+            events += self._chunks(data, at)
+            data, at = b"", None
+            if isinstance(held, tuple):
+                data, at = held
+            else:
+                events.append(held)
+        events += self._chunks(data, at)
+        self._held.clear()
+        if self._seam is not None:
+            self._seam.released(asyncio.get_running_loop().time())
+        return events
+
+    def _chunks(self, data: bytes, at: Position | None) -> Iterator[AudioChunk]:
+        """Cut what is too long for one message; only its last part has come as far as `at`."""
+        for start in range(0, len(data), MAX_CHUNK_BYTES):
+            chunk = data[start : start + MAX_CHUNK_BYTES]
+            yield AudioChunk(self._seq, chunk, at if start + len(chunk) == len(data) else None)
+            self._seq += 1
+            self._n_bytes += len(chunk)
+
+    def _release_late(self) -> None:
+        """Let out what was held: the listener comes close."""
+        self._release_timer = None
+        if not self._closed:
+            self._backlog.extend(self._released())
+            self._keep_sending()
+
     async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
+        events = self._released()
         stats = {"n": self._seq, "bytes": self._n_bytes, "audio_ms": audio_ms, "synthesis_ms": synthesis_ms}
-        await self._put(End(stats), 0)
+        await self._put([*events, End(stats)])
 
     async def fail(self, exc: SpeechError) -> None:
-        self._drop_backlog()
-        await self._put(Failure(exc.code, _short(str(exc)), exc.param), 0)
+        self._drop()
+        await self._put([Failure(exc.code, _short(str(exc)), exc.param)])
 
-    def _drop_backlog(self) -> None:
+    def _drop(self) -> None:
+        if self._release_timer is not None:
+            self._release_timer.cancel()
+            self._release_timer = None
+        self._held.clear()
         self._backlog.clear()
         self._keep(-self._backlog_bytes)
         self._moved.set()
@@ -171,7 +249,7 @@ class StreamDelivery:
 
     def close(self) -> None:
         self._closed = True
-        self._drop_backlog()
+        self._drop()
 
     @property
     def is_complete(self) -> bool:
@@ -185,43 +263,48 @@ class StreamDelivery:
         """Tell the caller that the run is alive."""
         await self._send(Progress())
 
-    async def _put(self, event: AudioChunk | End | Failure, n_bytes: int) -> None:
-        """Send at once if nothing is before it and the window allows; else it joins the backlog."""
-        if not self._backlog and self._fits(n_bytes):
-            self._n_sent += n_bytes
-            await self._send(event)
-            return
+    async def _put(self, events: list[KnownEvent]) -> None:
+        """Send what the window allows, in order; the rest is sent as the caller grants more."""
         if self._closed:
             return
-        self._backlog.append(event)
-        self._keep(n_bytes)
-        if self._sender is None or self._sender.done():
+        self._backlog.extend(events)
+        if self._sends_here or not self.is_complete:
+            return  # whoever sends comes to these, too
+        self._sends_here = True
+        try:
+            while self._backlog and self._fits(self._backlog[0]):
+                await self._send_counted(self._backlog.popleft())
+        finally:
+            self._sends_here = False
+        self._keep_sending()
+
+    def _keep_sending(self) -> None:
+        if self._backlog and self.is_complete and not self._sends_here:
             self._sender = self._spawn(self._send_backlog(), f"deliver {self._run}")
 
-    def _fits(self, n_bytes: int) -> bool:
+    def _fits(self, event: KnownEvent) -> bool:
+        n_bytes = len(event.audio) if isinstance(event, AudioChunk) else 0
         unacknowledged = self._n_sent - self._acknowledged
         return not n_bytes or not unacknowledged or unacknowledged + n_bytes <= self._window
 
     async def _send_backlog(self) -> None:
         try:
-            await self._send_what_fits()
+            while self._backlog:
+                if self._fits(self._backlog[0]):
+                    await self._send_counted(self._backlog.popleft())
+                else:
+                    self._moved.clear()
+                    await self._moved.wait()
         except nats.errors.Error:
             self.close()  # the caller finds the gap, or the silence
 
-    async def _send_what_fits(self) -> None:
-        while self._backlog:
-            event = self._backlog[0]
-            n_bytes = len(event.audio) if isinstance(event, AudioChunk) else 0
-            if not self._fits(n_bytes):
-                self._moved.clear()
-                await self._moved.wait()
-                continue
-            self._backlog.popleft()
-            self._keep(-n_bytes)
-            self._n_sent += n_bytes
-            await self._send(event)
+    async def _send_counted(self, event: KnownEvent) -> None:
+        if isinstance(event, AudioChunk):
+            self._n_sent += len(event.audio)
+            self._keep(-len(event.audio))
+        await self._send(event)
 
-    async def _send(self, event: Accepted | AudioChunk | Progress | End | Failure) -> None:
+    async def _send(self, event: KnownEvent) -> None:
         if not self._closed:
             self.last_sent_at = asyncio.get_running_loop().time()
             await self._nc.publish(self._subject, encode_event(self._run, event), reply=self._reply)
@@ -230,11 +313,11 @@ class StreamDelivery:
 class PlainDelivery:
     """One message with the whole audio, or one without a body that says why there is none."""
 
-    def __init__(self, nc: Client, *, subject: str, id: str, content_type: str, node: str) -> None:
+    def __init__(self, nc: Client, *, subject: str, id: str, format: str, node: str) -> None:
         self._nc = nc
         self._subject = subject
         self._id = id
-        self._content_type = content_type
+        self._format = format
         self._node = node
         self._audio: list[bytes] = []
         self._n_bytes = 0
@@ -243,7 +326,10 @@ class PlainDelivery:
     async def accept(self, node: str, slot: int) -> None:
         return  # a plain caller takes one message only
 
-    async def audio(self, data: bytes) -> None:
+    async def tell(self, event: Segment | Words) -> None:
+        return
+
+    async def audio(self, data: bytes, at: Position | None = None) -> None:
         self._n_bytes += len(data)
         limit = self._nc.max_payload - _HEADER_ROOM
         if self._n_bytes > limit:
@@ -254,14 +340,13 @@ class PlainDelivery:
 
     async def end(self, *, audio_ms: int, synthesis_ms: int) -> None:
         headers = {
-            CONTENT_TYPE: self._content_type,
+            CONTENT_TYPE: CONTENT_TYPES[self._format],
             ID: self._id,
             NODE: self._node,
             AUDIO_MS: str(audio_ms),
             SYNTHESIS_MS: str(synthesis_ms),
         }
-        audio = b"".join(self._audio)
-        await self._reply(with_length(audio) if self._content_type == "audio/mpeg" else audio, headers)
+        await self._reply(with_length(b"".join(self._audio), self._format), headers)
 
     async def fail(self, exc: SpeechError) -> None:
         headers = {

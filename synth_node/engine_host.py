@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ QUIT_S: Final = 1.0
 class EngineHost:
     """Keeps one engine process alive and speaks one utterance at a time with it.
 
-    It is a context manager, to be entered and left by the same task. spec: see model_name in synthesizer.py.
+    It is a context manager, to be entered and left by the same task. spec: see model_name in engine_info.py.
     idle_s: longest silence of an engine at work; a longer one counts as a hang.
     """
 
@@ -44,8 +43,7 @@ class EngineHost:
         idle_s: float,
         start_timeout_s: float,
     ) -> None:
-        built_in = Path(__file__).parent / "engines" / f"{spec}.py"
-        self._spec = f"{built_in}:Engine" if spec in BUILT_IN else spec
+        self._spec = f"synth_node.engines.{spec}:Engine" if spec in BUILT_IN else spec
         # An engine of ours needs our environment, one of the user's may need another.
         self._python = sys.executable if python is None or spec in BUILT_IN else python
         self._voice = default_voice

@@ -18,24 +18,28 @@ from nats.aio.msg import Msg
 
 import antiphon
 from antiphon.background import Spawn
+from antiphon.cluster import Cluster
 from antiphon.connection import Connection
 from antiphon.errors import MalformedMessage
 from antiphon.events import decode_cancel, decode_credit
 from antiphon.heartbeat import (
     State,
+    decode_waiting,
     encode_heartbeat,
     encode_voices,
 )
 from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
+from antiphon.strays import Strays
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
 from synth_node.config import SynthSettings
 from synth_node.delivery import Buffer, StreamDelivery
 from synth_node.discovery import Discovery
+from synth_node.engine_info import EngineInfo, model_name
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.slot import Slot, SlotRun
-from synth_node.synthesizer import EngineInfo, EngineUnavailable, Synthesizer, model_name
+from synth_node.synthesizer import EngineUnavailable, Synthesizer
 from synth_node.tally import Tally
 
 PROGRESS_S: Final = 0.25
@@ -73,6 +77,7 @@ class SynthNode:
         self._unstarted: dict[int, EngineUnavailable] = {}
         self._runs: dict[str, SlotRun] = {}
         self._rests: set[asyncio.Task[None]] = set()
+        self._callers = Cluster()
         self.presence = Presence(self)
 
     def _synthesizer(self, number: int) -> Synthesizer:
@@ -86,6 +91,7 @@ class SynthNode:
             max_audio_s=settings.max_audio_s,
             start_timeout_s=settings.start_s,
             bit_rate=settings.bit_rate,
+            segment_characters=settings.segment_characters,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -95,6 +101,7 @@ class SynthNode:
         """
         stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._listen()
+        self.inboxes.on_unknown = Strays(self.connection, self.spawn).on_unknown
         self.connection.on_reconnect(self._on_reconnect)
         self.spawn(self.presence.run(), "heartbeats")
         self.spawn(self._keep_alive(), "progress of runs")
@@ -143,6 +150,11 @@ class SynthNode:
         """Wake one caller that waits for a slot of this model."""
         with suppress(nats.errors.Error):
             await self.connection.nc.publish(self.subjects.free(self.model))
+
+    def callers_wait(self) -> bool:
+        """Tell whether any caller waits for a slot of this model."""
+        now = asyncio.get_running_loop().time()
+        return self._callers.waiting(now, self.model).waiting > 0
 
     def register(self, run: SlotRun) -> None:
         """Let cancels, credit and the caller's absence reach `run`."""
@@ -238,7 +250,14 @@ class SynthNode:
             if msg.reply:
                 await nc.publish(msg.reply, encode_heartbeat(self.presence.heartbeat()))
 
+        async def on_waiting(msg: Msg) -> None:
+            with suppress(MalformedMessage):
+                _, model, caller = msg.subject.rsplit(".", 2)
+                now = asyncio.get_running_loop().time()
+                self._callers.heard_waiting(model, caller, decode_waiting(msg.data), now)
+
         await self.connection.established()
+        await nc.subscribe(self.subjects.waiting_all, cb=on_waiting)
         await nc.subscribe(self.subjects.cancel(self.id), cb=on_cancel)
         await nc.subscribe(self.subjects.credit(self.id), cb=on_credit)
         await nc.subscribe(self.subjects.status, cb=on_status)

@@ -32,7 +32,8 @@ from antiphon.request import (
 )
 from antiphon.subjects import SYNTH_QUEUE
 from synth_node.delivery import Delivery, PlainDelivery, StreamDelivery
-from synth_node.synthesizer import EngineUnavailable, Synthesizer
+from synth_node.help import Help
+from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
 
 if TYPE_CHECKING:
     from synth_node.node import SynthNode
@@ -209,12 +210,15 @@ class Slot:
             )
         budget_s = settings.budget_s if envelope.budget_s is None else envelope.budget_s
         budget_s = min(budget_s, settings.max_budget_s)
+        if request.timestamps and not envelope.stream:
+            raise InvalidRequest("the words' times need the stream (Tts-Reply: stream)", param="timestamps")
         if budget_s <= 0:
             raise DeadlineExceeded("the request came after its budget had ended")
         id = secrets.token_hex(8)
         delivery = self._delivery(id, request, envelope, msg.reply)
         now = asyncio.get_running_loop().time()
-        return SlotRun(id, len(request.text), now, budget_s, delivery), request, envelope
+        characters = len(request.text) - (0 if request.resume is None else request.resume.offset)
+        return SlotRun(id, max(characters, 1), now, budget_s, delivery), request, envelope
 
     def _delivery(self, run: str, request: SpeechRequest, envelope: Envelope, reply: str) -> Delivery:
         node = self._node
@@ -223,7 +227,7 @@ class Slot:
                 node.connection.nc,
                 subject=reply,
                 id=envelope.id,
-                content_type=request.content_type,
+                format=request.format,
                 node=node.id,
             )
         return StreamDelivery(
@@ -235,6 +239,7 @@ class Slot:
             reply=node.inboxes.subject(run),
             window=envelope.window,
             buffer_bytes=node.settings.buffer_bytes,
+            listened=request.split,
         )
 
     async def _refuse(self, msg: Msg, exc: SpeechError) -> None:
@@ -252,10 +257,14 @@ class Slot:
         await run.delivery.accept(self._node.id, self.number)
         audio_s = 0.0
         try:
-            async with run.scope(), aclosing(self._synthesizer.speak(request)) as pieces:
+            help = self._help(run, request, envelope)
+            async with run.scope(), aclosing(self._synthesizer.speak(request, help)) as pieces:
                 async for piece in pieces:
-                    audio_s += piece.duration_s
-                    await run.delivery.audio(piece.data)
+                    if isinstance(piece, EncodedAudio):
+                        audio_s += piece.duration_s
+                        await run.delivery.audio(piece.data, piece.at)
+                    else:
+                        await run.delivery.tell(piece)
         except TimeoutError:
             await self._failed(run, self._why_stopped(run))
         except EngineCrashed as exc:
@@ -278,6 +287,13 @@ class Slot:
             elapsed_s = asyncio.get_running_loop().time() - run.started_at
             self._node.count(run, audio_s=audio_s, elapsed_s=elapsed_s)
             await run.delivery.end(audio_ms=round(audio_s * 1000), synthesis_ms=round(elapsed_s * 1000))
+
+    def _help(self, run: SlotRun, request: SpeechRequest, envelope: Envelope) -> Help | None:
+        """Return what this run may ask of other slots; one that helps asks for none."""
+        if not request.split or not self._node.settings.helpers:
+            return None
+        pace = self._synthesizer
+        return Help(self._node, request, envelope, run.deadline, lambda: pace.seconds_per_character)
 
     def _why_stopped(self, run: SlotRun) -> SpeechError:
         if run.cancelled:

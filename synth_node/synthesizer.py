@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from pathlib import PurePath
+from functools import partial
 from typing import Final
 
-from antiphon.errors import AudioTooLarge, NothingToSpeak, UnsupportedFormat
+from antiphon.errors import AudioTooLarge, InvalidRequest, NothingToSpeak
+from antiphon.events import Segment, Word, Words
 from antiphon.heartbeat import Voice
-from antiphon.request import SpeechRequest
-from antiphon.subjects import token_from
-from synth_node.audio.pipeline import ENCODED_FORMATS, EncodedAudio, encode_pcm, pass_or_convert
+from antiphon.request import Resume, SpeechRequest
+from synth_node.audio.encode import Encoder, check_format, make_encoder
+from synth_node.audio.joined import Joined
+from synth_node.audio.pipeline import EncodedAudio, decoded_as_it_comes, file_head, passed_on, passes
 from synth_node.engine_host import EngineHost
+from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
+from synth_node.help import Help
+from synth_node.narration import Samples, SpokenWord, narration
+from synth_node.text.segments import Part, Spoken, parts
 from synth_node.utterance import NotStarted, Utterance
 
-__all__ = ["EncodedAudio", "EngineInfo", "EngineUnavailable", "Synthesizer", "model_name"]
+__all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
 
-_USUAL_NAME: Final = "tts_api"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What an engine says of itself.
-
-    sample_rate: of its PCM in Hz; None if it makes whole files. start_up_s: measured, the last time.
-    aliases: other names of its voices. ssml: it reads SSML. words: it tells when words are heard.
-    """
-
-    name: str
-    sample_rate: int | None
-    voices: tuple[Voice, ...]
-    start_up_s: float
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    ssml: bool = False
-    words: bool = False
-
-
-def model_name(engine: str) -> str:
-    """Return the model's name, a legal subject token, for an engine as it is named in the settings.
-
-    A built-in engine has its own name. Of `module:attribute` and `path.py:attribute` it is the attribute; but
-    where that is `tts_api`, as everybody calls it, it is the last part of the module's or the file's name:
-    "voices.de:Anna" -> Anna, "my_models.fast:tts_api" -> fast, "models/my tts.py:tts_api" -> my-tts.
-    """
-    module, colon, attribute = engine.rpartition(":")
-    if not colon:
-        return token_from(engine)
-    if attribute != _USUAL_NAME:
-        return token_from(attribute)
-    return token_from(PurePath(module).stem if module.endswith(".py") else module.rpartition(".")[2])
+Spoke = EncodedAudio | Segment | Words
+_PAUSE_RATE: Final = 24_000
+"""Sample rate in Hz of silence that stands before the first sound of an engine that makes files."""
 
 
 class Synthesizer:
@@ -61,8 +37,8 @@ class Synthesizer:
     engine: `espeak`, `tone`, `module:attribute` or `path.py:attribute`. slot: number on this node, for logs.
     python: interpreter that runs the user's engine; None is our own. default_voice: for requests without one.
     idle_s: longest silence of the engine at work, a longer one is a hang. max_audio_s: of one utterance.
-    start_timeout_s: bound on the engine's start. bit_rate: of mp3 at 16 to 24 kHz, in bit/s; other rates get
-    half of it or one and a half.
+    start_timeout_s: bound on the engine's start. bit_rate: of mp3 at 16 to 24 kHz, in bit/s; the others
+    follow it. segment_characters: longest part of a text that is spoken in one go; 0 never splits.
     """
 
     def __init__(
@@ -76,6 +52,7 @@ class Synthesizer:
         max_audio_s: float = 3 * 3600,
         start_timeout_s: float = 120.0,
         bit_rate: int = 64_000,
+        segment_characters: int = 300,
     ) -> None:
         self._host = EngineHost(
             engine,
@@ -87,7 +64,10 @@ class Synthesizer:
         )
         self._max_audio_s = max_audio_s
         self._bit_rate = bit_rate
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"audio-{slot}")
+        self._segment_characters = segment_characters
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix=f"encode-{slot}")
+        # A decoder waits on its thread for what the engine makes.
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix=f"decode-{slot}")
 
     async def __aenter__(self) -> Synthesizer:
         """Start the engine and wait for it. Raises EngineUnavailable."""
@@ -99,7 +79,8 @@ class Synthesizer:
         try:
             await self._host.__aexit__(*exc_info)
         finally:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            for thread in (self._encoding, self._decoding):
+                thread.shutdown(wait=False, cancel_futures=True)
 
     @property
     def info(self) -> EngineInfo:
@@ -124,50 +105,181 @@ class Synthesizer:
         """Return when the engine is up and free: it has restarted, and what was cancelled is over."""
         await self._host.ready()
 
-    async def speak(self, request: SpeechRequest) -> AsyncGenerator[EncodedAudio, None]:
-        """Yield the audio of one utterance as it comes.
+    @property
+    def seconds_per_character(self) -> float:
+        """The engine's own time, a moving mean; 0.0 until measured."""
+        return self._host.seconds_per_character
 
-        Closing it early cancels the utterance and returns at once; `ready` waits until the engine is free.
+    async def speak(self, request: SpeechRequest, help: Help | None = None) -> AsyncGenerator[Spoke, None]:
+        """Yield the audio of one utterance as it comes, which segment begins, and when words are heard.
+
+        help: what other slots may do of a long text. Closing it early cancels the utterance and returns at
+        once; `ready` waits until the engine is free.
 
         Raises:
             SpeechError: EngineCrashed, EngineFailed, UnknownVoice, InvalidRequest, UnsupportedFormat,
                 BadAudio, NothingToSpeak or AudioTooLarge.
         """
-        utterance, first = await self._begin(request)
+        await self._host.ready()
+        self._check(request)
         total_s = 0.0
-        try:
-            if first is None:
-                raise NothingToSpeak("the engine made no sound of this text", param="text")
-            following, rate = utterance.next, utterance.sample_rate
-            if rate:
-                pieces = encode_pcm(first, following, request, self._thread, rate, self._bit_rate)
-            else:
-                pieces = await pass_or_convert(first, following, request, self._thread, self._bit_rate)
-            async with aclosing(pieces):
-                async for piece in pieces:
+        async with aclosing(self._pieces(request, self._parts(request), help)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, EncodedAudio):
                     total_s += piece.duration_s
                     if total_s > self._max_audio_s:
                         limit = f"{self._max_audio_s:g} s"
                         raise AudioTooLarge(f"the audio is longer than {limit}", param="text")
+                yield piece
+
+    def _check(self, request: SpeechRequest) -> None:
+        """Refuse what this engine cannot give, before it starts."""
+        info = self.info
+        check_format(request.format, request.sample_rate)
+        if request.input_type == "ssml" and not info.ssml:
+            raise InvalidRequest("this model reads plain text only, no SSML", param="input_type")
+        if request.timestamps and not info.words:
+            raise InvalidRequest("this model does not tell when words are heard", param="timestamps")
+
+    def _parts(self, request: SpeechRequest) -> list[Part]:
+        if request.input_type == "ssml" or not request.split:
+            return [Spoken(0, request.text)]
+        if not self._segment_characters:
+            return parts(request.text, first=len(request.text), most=max(len(request.text), 50))
+        return parts(request.text, most=self._segment_characters)
+
+    async def _pieces(
+        self, request: SpeechRequest, text: list[Part], help: Help | None
+    ) -> AsyncGenerator[Spoke, None]:
+        spoken = [part for part in text if isinstance(part, Spoken)]
+        if self.info.sample_rate is None and len(text) == 1 and len(spoken) == 1 and request.resume is None:
+            works = self._whole_file(request, spoken[0])
+        else:
+            works = self._joined(request, text, spoken, help)
+        async with aclosing(works) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _whole_file(self, request: SpeechRequest, spoken: Spoken) -> AsyncGenerator[Spoke, None]:
+        """Pass the engine's one file on if it is what was asked for, else convert it."""
+        utterance, first = await self._begin(request, spoken.text)
+        try:
+            if first is None:
+                raise NothingToSpeak("the engine made no sound of this text", param="text")
+            yield Segment(0, 1, spoken.offset, len(spoken.text))
+            head, found = await file_head(first, utterance.next)
+            head, passes_on = await passes(head, found, utterance.next, request)
+            if passes_on:
+                pieces = passed_on(head, utterance.next, found, self._decoding)
+            else:
+                joined = self._encoder(request)
+                samples = decoded_as_it_comes(head, utterance.next, self._decoding, None)
+                pieces = self._encoded(joined, samples)
+            async with aclosing(pieces):
+                async for piece in pieces:
                     yield piece
         finally:
             self._host.leave(utterance)
 
-    async def _begin(self, request: SpeechRequest) -> tuple[Utterance, bytes | None]:
+    async def _encoded(
+        self, joined: Joined, samples: AsyncGenerator[tuple[int, bytes], None]
+    ) -> AsyncGenerator[EncodedAudio, None]:
+        async with aclosing(samples):
+            async for rate, pcm in samples:
+                for piece in await self._encode(joined.encode, rate, pcm):
+                    yield piece
+        for piece in await self._end(joined):
+            yield piece
+
+    async def _joined(
+        self, request: SpeechRequest, text: list[Part], spoken: list[Spoken], help: Help | None
+    ) -> AsyncGenerator[Spoke, None]:
+        """Speak all segments, and the pauses between them, through one encoder."""
+        joined = self._encoder(request)
+        first = _first_segment(request.resume, spoken)
+        async with narration(spoken[first:], partial(self._samples, request), help) as narrated:
+            rate = self.info.sample_rate or _PAUSE_RATE
+            index = -1
+            for part in text:
+                if isinstance(part, Spoken):
+                    index += 1
+                    if index >= first:
+                        joined.begin(index)
+                        begins: Segment | None = Segment(index, len(spoken), part.offset, len(part.text))
+                        async with aclosing(narrated.segment(index - first)) as samples:
+                            async for some in samples:
+                                if begins is not None:
+                                    yield begins
+                                    begins, rate = None, some.sample_rate
+                                if words := _words(joined, part, some.words):
+                                    yield Words(words)
+                                for piece in await self._encode(joined.encode, rate, some.pcm):
+                                    yield piece
+                elif index >= first or not first:
+                    for piece in await self._encode(joined.silence, rate, part.ms):
+                        yield piece
+        for piece in await self._end(joined):
+            yield piece
+
+    def _encoder(self, request: SpeechRequest) -> Joined:
+        def make(in_rate: int) -> Encoder:
+            return make_encoder(
+                request.format,
+                in_rate=in_rate,
+                sample_rate=request.sample_rate,
+                bit_rate=self._bit_rate,
+                continued=request.resume is not None,
+            )
+
+        return Joined(make, skip_s=0.0 if request.resume is None else request.resume.skip_s)
+
+    async def _encode(self, step: Callable[..., list[EncodedAudio]], *args: object) -> list[EncodedAudio]:
+        return await asyncio.get_running_loop().run_in_executor(self._encoding, partial(step, *args))
+
+    async def _end(self, joined: Joined) -> list[EncodedAudio]:
+        pieces = await self._encode(joined.flush)
+        if not joined.heard:
+            raise NothingToSpeak("the engine made no sound of this text", param="text")
+        return pieces
+
+    async def _samples(
+        self, request: SpeechRequest, spoken: Spoken, sample_rate: int | None
+    ) -> AsyncGenerator[Samples, None]:
+        """Speak one segment with this slot's engine."""
+        utterance, piece = await self._begin(request, spoken.text)
+        try:
+            if (rate := utterance.sample_rate) and piece is not None:
+                while piece is not None:
+                    words = tuple(
+                        SpokenWord(word.offset, word.length, word.start / rate, word.end / rate)
+                        for word in utterance.take_words()
+                    )
+                    yield Samples(rate, piece, words)
+                    piece = await utterance.next()
+            elif piece is not None:
+                head, _ = await file_head(piece, utterance.next)
+                decoded = decoded_as_it_comes(head, utterance.next, self._decoding, sample_rate)
+                async with aclosing(decoded):
+                    async for rate, pcm in decoded:
+                        yield Samples(rate, pcm)
+        finally:
+            self._host.leave(utterance)
+
+    async def _begin(self, request: SpeechRequest, text: str) -> tuple[Utterance, bytes | None]:
         """Return the utterance and its first bytes; it has been left if this raises."""
-        fields = {
-            "text": request.text,
-            "voice": request.voice,
-            "speed": request.speed,
-            "format": request.format,
-            "sample_rate": request.sample_rate,
-            "input_type": request.input_type,
-            "timestamps": request.timestamps,
-        }
         while True:
             await self._host.ready()
-            self._check(request)
-            utterance = self._host.speak(fields)
+            utterance = self._host.speak(
+                {
+                    "text": text,
+                    "voice": request.voice,
+                    "speed": request.speed,
+                    "format": request.format,
+                    "sample_rate": request.sample_rate,
+                    "input_type": request.input_type,
+                    "timestamps": request.timestamps,
+                }
+            )
             try:
                 return utterance, await utterance.next()
             except NotStarted:
@@ -176,13 +288,22 @@ class Synthesizer:
                 self._host.leave(utterance)
                 raise
 
-    def _check(self, request: SpeechRequest) -> None:
-        """Refuse what this engine cannot give, before it starts."""
-        if self._host.description["sample_rate"] is not None and request.format not in ENCODED_FORMATS:
-            raise UnsupportedFormat(
-                f"this model gives {', '.join(ENCODED_FORMATS)}, not {request.format}", param="format"
-            )
-        if request.format == "mp3" and request.sample_rate is not None:
-            from synth_node.audio.encode import mp3_sample_rate
 
-            mp3_sample_rate(request.sample_rate, request.sample_rate)
+def _first_segment(resume: Resume | None, spoken: list[Spoken]) -> int:
+    """Return the segment that a lost run is to be taken up in."""
+    if resume is None or not spoken:
+        return 0
+    index = next((i for i, part in enumerate(spoken) if part.offset == resume.offset), None)
+    if index is None:
+        raise InvalidRequest(f"no segment of the text begins at character {resume.offset}", param="resume")
+    return index
+
+
+def _words(joined: Joined, spoken: Spoken, words: Iterable[SpokenWord]) -> tuple[Word, ...]:
+    """Return words of a segment by their place in the whole text and in the run's audio."""
+    told = []
+    for offset, length, start_s, end_s in words:
+        start_ms, end_ms = joined.time_ms(start_s), joined.time_ms(end_s)
+        if end_ms > 0:
+            told.append(Word(spoken.offset + offset, length, max(0, start_ms), end_ms))
+    return tuple(told)

@@ -230,7 +230,7 @@ async def plain(raw: RawCaller, nc: Any) -> tuple[PlainDelivery, asyncio.Queue[M
     await raw.nc.subscribe(subject, cb=on_message)
     await raw.nc.flush()
     await raw.nc.flush()
-    return PlainDelivery(nc, subject=subject, id="id-1", content_type="audio/wav", node="n1"), got
+    return PlainDelivery(nc, subject=subject, id="id-1", format="wav", node="n1"), got
 
 
 async def test_a_plain_reply_is_one_message(nats_url: str, raw: RawCaller) -> None:

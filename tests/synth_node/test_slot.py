@@ -13,7 +13,7 @@ import nats
 import pytest
 from nats.aio.msg import Msg
 
-from antiphon.events import MAX_CHUNK_BYTES, Accepted, AudioChunk, End, Failure, Progress
+from antiphon.events import MAX_CHUNK_BYTES, Accepted, AudioChunk, End, Failure, Progress, Segment
 from antiphon.heartbeat import decode_heartbeat
 from antiphon.subjects import SYNTH_QUEUE
 from synth_node.node import SynthNode
@@ -95,7 +95,7 @@ async def test_a_stream_is_accepted_then_audio_in_order_then_its_end(
     assert audio_of(events) == long_file.audio
     assert end.audio_ms > 0
     assert len(stream.runs) == 1
-    assert all(type(event) in (Accepted, AudioChunk, Progress, End) for event in events)
+    assert all(type(event) in (Accepted, Segment, AudioChunk, Progress, End) for event in events)
 
 
 async def test_the_run_is_made_by_the_node_and_new_each_time(start: StartNode, raw: RawCaller) -> None:

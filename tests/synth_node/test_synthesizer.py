@@ -29,11 +29,11 @@ from antiphon.errors import (
     NothingToSpeak,
     SpeechError,
     UnknownVoice,
-    UnsupportedFormat,
 )
 from antiphon.request import SpeechRequest
 from synth_node.audio.encode import Mp3Encoder
-from synth_node.synthesizer import EngineUnavailable, Synthesizer, model_name
+from synth_node.engine_info import model_name
+from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
 from synth_node.utterance import MAX_BUFFERED_BYTES
 
 ENGINES = Path(__file__).parent.parent / "engines"
@@ -47,9 +47,10 @@ async def speak(synthesizer: Synthesizer, text: str = "hello", **options: Any) -
     data, duration_s = b"", 0.0
     async with asyncio.timeout(GUARD_S):
         async for piece in synthesizer.speak(SpeechRequest(text, **options)):
-            assert piece.data
-            data += piece.data
-            duration_s += piece.duration_s
+            if isinstance(piece, EncodedAudio):
+                assert piece.data
+                data += piece.data
+                duration_s += piece.duration_s
     return data, duration_s
 
 
@@ -150,14 +151,26 @@ async def test_a_whole_wav_is_passed_on_if_wav_is_asked(tmp_path: Path) -> None:
         audio, duration_s = await speak(synthesizer, format="wav")
         assert audio[:4] == b"RIFF"
         assert duration_s == pytest.approx(1.0)
-        with pytest.raises(UnsupportedFormat):
-            await speak(synthesizer, format="opus")
+        opus, duration_s = await speak(synthesizer, format="opus")
+        assert opus[:4] == b"OggS"
+        assert duration_s == pytest.approx(1.0)
 
 
-async def test_pcm_in_a_format_that_is_not_encoded_is_refused_before_synthesis(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"format": "opus", "sample_rate": 11025}, "sample_rate"),
+        ({"input_type": "ssml"}, "input_type"),
+        ({"timestamps": True}, "timestamps"),
+    ],
+)
+async def test_what_cannot_be_given_is_refused_before_synthesis(
+    tmp_path: Path, options: dict[str, Any], param: str
+) -> None:
     async with Synthesizer(FAULTS) as synthesizer:
-        with pytest.raises(UnsupportedFormat):
-            await speak(synthesizer, f"pid {tmp_path / 'pid'}", format="flac")
+        with pytest.raises(InvalidRequest) as caught:
+            await speak(synthesizer, f"pid {tmp_path / 'pid'}", **options)
+        assert caught.value.param == param
         assert not (tmp_path / "pid").exists()
 
 

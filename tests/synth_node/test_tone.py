@@ -6,11 +6,12 @@ import pytest
 
 from antiphon.errors import UnknownVoice
 from antiphon.request import SpeechRequest
-from synth_node.synthesizer import Synthesizer
+from synth_node.synthesizer import EncodedAudio, Synthesizer
 
 
 async def speak(synthesizer: Synthesizer, request: SpeechRequest) -> tuple[bytes, float]:
-    pieces = [piece async for piece in synthesizer.speak(request)]
+    spoken = [piece async for piece in synthesizer.speak(request)]
+    pieces = [piece for piece in spoken if isinstance(piece, EncodedAudio)]
     return b"".join(piece.data for piece in pieces), round(sum(piece.duration_s for piece in pieces), 6)
 
 

@@ -1,0 +1,149 @@
+"""Asking idle slots of the same model for one segment each, without ever waiting for one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from antiphon.errors import MalformedMessage
+from antiphon.events import Accepted, Failure, decode_event
+from antiphon.inbox import is_no_responders
+from antiphon.request import (
+    DEFAULT_WINDOW_BYTES,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    Envelope,
+    SpeechRequest,
+    encode_request,
+    is_speakable,
+)
+from antiphon.run import Run, Timing
+from synth_node.text.segments import Spoken
+
+if TYPE_CHECKING:
+    from synth_node.node import SynthNode
+
+WORTH_S: Final = 0.03
+"""A segment that the engine makes in less is not worth a request."""
+_HEAD_START_S: Final = 0.002
+"""What callers get who wait for the slot that became free just now."""
+_TIMING: Final = Timing()
+
+
+class Help:
+    """What one utterance may ask of the other slots of its model.
+
+    most: helpers at work at the same time. seconds_per_character: of the engine; 0.0 until measured.
+    deadline: end of the utterance's budget on the loop's clock.
+    """
+
+    def __init__(
+        self,
+        node: SynthNode,
+        request: SpeechRequest,
+        envelope: Envelope,
+        deadline: float,
+        seconds_per_character: Callable[[], float],
+    ) -> None:
+        self.most = node.settings.helpers
+        self._node = node
+        self._request = request
+        self._envelope = envelope
+        self._deadline = deadline
+        self._seconds_per_character = seconds_per_character
+        self._tokens: dict[str, str] = {}
+
+    def can_give(self, sample_rate: int) -> bool:
+        """Tell whether samples at that rate, in Hz, can be asked for at all."""
+        return self.most > 0 and MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE
+
+    def is_due(self, spoken: Spoken) -> bool:
+        """Tell whether a segment is worth a request, and no caller waits for the slot that would serve it."""
+        expected_s = self._seconds_per_character() * len(spoken.text)
+        worth = expected_s == 0.0 or expected_s > WORTH_S
+        return worth and not self._node.callers_wait() and is_speakable(spoken.text)
+
+    @asynccontextmanager
+    async def free_slots(self, hint: asyncio.Event) -> AsyncIterator[None]:
+        """Set `hint` whenever a slot of the model has become free."""
+        loop = asyncio.get_running_loop()
+
+        async def on_free(_: Msg) -> None:
+            loop.call_later(_HEAD_START_S, hint.set)
+
+        nc = self._node.connection.nc
+        await self._node.connection.established()
+        announcements = await nc.subscribe(self._node.subjects.free(self._node.model), cb=on_free)
+        try:
+            yield
+        finally:
+            with suppress(nats.errors.Error):
+                await announcements.unsubscribe()
+
+    async def ask(self, spoken: Spoken, sample_rate: int) -> Run | None:
+        """Return the run of a slot that speaks it as PCM at `sample_rate` Hz; None if none is idle."""
+        node = self._node
+        answer: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
+        run: Run | None = None
+
+        def settle(result: Run | None) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        def on_message(msg: Msg) -> None:
+            nonlocal run
+            if is_no_responders(msg):
+                settle(None)
+                return
+            with suppress(MalformedMessage):
+                id, event = decode_event(msg.data)
+                if run is not None:
+                    if run.id == id:
+                        run.feed(event)
+                elif isinstance(event, Accepted):
+                    run = Run(
+                        node.connection, node.subjects, _TIMING, id=id, node=event.node, slot=event.slot
+                    )
+                    settle(run)
+                elif isinstance(event, Failure):
+                    settle(None)
+
+        token = node.inboxes.open(on_message)
+        accepted: Run | None = None
+        try:
+            async with asyncio.timeout(_TIMING.accept_max_s):
+                await self._publish(spoken, sample_rate, node.inboxes.subject(token))
+                accepted = await answer
+        except (TimeoutError, nats.errors.Error):
+            pass  # a slot that accepts it later is told that nobody wants it any more
+        finally:
+            if accepted is None:
+                node.inboxes.close(token)
+        if accepted is not None:
+            self._tokens[accepted.id] = token
+        return accepted
+
+    async def _publish(self, spoken: Spoken, sample_rate: int, reply: str) -> None:
+        request = replace(
+            self._request, text=spoken.text, format="pcm", sample_rate=sample_rate, split=False, resume=None
+        )
+        budget_s = self._deadline - asyncio.get_running_loop().time()
+        envelope = replace(
+            self._envelope, budget_s=max(budget_s, 0.0), attempt=1, stream=True, window=DEFAULT_WINDOW_BYTES
+        )
+        await self._node.connection.nc.publish(
+            self._node.synth_subject, encode_request(request), reply=reply, headers=envelope.headers()
+        )
+
+    async def leave(self, run: Run) -> None:
+        """Want no more of a run; one that is not over is cancelled."""
+        await run.cancel()
+        token = self._tokens.pop(run.id, None)
+        if token is not None:
+            self._node.inboxes.close(token)
