@@ -119,9 +119,9 @@ def test_nothing_is_lost(text: str) -> None:
 )
 def test_time_grows_with_the_length_only(text: str) -> None:
     text *= 200_000 // len(text)
-    began = time.perf_counter()
+    began = time.process_time()
     sentences(text)
-    assert time.perf_counter() - began < 1.5  # ten times what it takes
+    assert time.process_time() - began < 1.5  # ten times what it takes
 
 
 @pytest.mark.parametrize(
