@@ -258,6 +258,15 @@ async def test_a_client_that_has_just_come_waits_for_a_node_that_comes_too(
     assert await asyncio.wait_for(resolving, GUARD_S) == MODEL
 
 
+async def test_a_client_that_has_just_come_asks_before_it_denies_a_model(
+    caller: StartClient, raw: Client, subjects: Subjects
+) -> None:
+    await answer_status(raw, subjects, "n1")
+    tts = await caller(timing=Timing(status_s=0.05, settle_s=60.0))
+    assert await asyncio.wait_for(tts.knows(MODEL), GUARD_S)
+    assert not await asyncio.wait_for(tts.knows("no model at all!"), GUARD_S)
+
+
 # -- voices and status
 
 

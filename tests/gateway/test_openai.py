@@ -20,10 +20,12 @@ from antiphon.events import AudioChunk, End, Failure
 from antiphon.heartbeat import Running, Voice
 from antiphon.request import CONTENT_TYPES
 from tests.antiphon.scripted_node import MODEL
+from tests.conftest import until
 from tests.gateway.support_openai import SPEECH, Scene, scene
 
 if TYPE_CHECKING:
     from antiphon.subjects import Subjects
+    from tests.conftest import NatsServer
     from tests.gateway.conftest import GatewayFactory
 
 END = End({"n": 2, "bytes": 10, "audio_ms": 120, "synthesis_ms": 1})
@@ -308,6 +310,21 @@ async def test_lists_answer_without_a_node_and_without_nats(
                     assert reply.status == status, path
             assert values["error"]["code"] == code
             assert time.monotonic() - began < 6
+
+
+async def test_lists_answer_while_nats_is_away(
+    own_nats_server: NatsServer, subjects: Subjects, gateway_at: GatewayFactory
+) -> None:
+    async with scene(own_nats_server.url, subjects, gateway_at) as made:
+        assert (await made.asked(voice="alloy")).voice == "anna"
+        await made.beat(model="other")
+        own_nats_server.stop()
+        await until(lambda: not made.client.connection.nc.is_connected, "the connection is lost")
+        for path in ("/v1/models", "/v1/audio/models", f"/v1/audio/voices?model={MODEL}"):
+            async with made.gateway.http.get(path) as reply:
+                assert reply.status == 200, path
+        async with made.gateway.http.get("/v1/audio/voices?model=other") as reply:
+            assert (reply.status, (await reply.json())["error"]["code"]) == (503, "not_connected")
 
 
 # -- streaming
