@@ -112,6 +112,7 @@ def _from_map(values: Mapping[str, Any]) -> Asked:
         if not all(isinstance(part, str) for part in text):
             raise InvalidRequest("text must be a string or a list of strings", param="text")
         values = {**values, "text": "\n\n".join(text)}
+    values = {**values, "resume": None}  # of no use here: an answer over HTTP begins at the beginning
     return Asked(request_from_map(values), _model(values.get("model")), _stream(values.get("stream")))
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from math import ceil
 from typing import Any, Final
@@ -23,7 +21,7 @@ from gateway.config import GatewaySettings
 from gateway.http_errors import http_error_response, request_id, speech_error_values
 from gateway.link import Link
 from gateway.openai_bodies import AskedSpeech, in_openai_terms, parse_speech
-from gateway.streaming import headers_of, streamed, traceparent_of
+from gateway.streaming import event_stream, send_event, streamed, traceparent_of
 
 OWNER: Final = "antiphon"
 MS_PER_TOKEN: Final = 50
@@ -131,25 +129,19 @@ def _model_values(id: str, created: int) -> dict[str, Any]:
 
 async def _events(request: web.Request, utterance: Utterance, *, n_characters: int) -> web.StreamResponse:
     """Send the audio as server-sent events; a failure is the last one, and `speech.audio.done` is missing."""
-    response = web.StreamResponse(headers={**headers_of(utterance), "Cache-Control": "no-cache"})
-    response.content_type = "text/event-stream"
-    await response.prepare(request)
+    response = await event_stream(request, utterance)
     try:
         with in_openai_terms():
             async for chunk in utterance:
                 audio = base64.b64encode(chunk).decode()
-                await _send(response, {"type": "speech.audio.delta", "audio": audio})
+                await send_event(response, {"type": "speech.audio.delta", "audio": audio})
         usage = _usage(n_characters, utterance.end.audio_ms if utterance.end else 0)
-        await _send(response, {"type": "speech.audio.done", "usage": usage})
+        await send_event(response, {"type": "speech.audio.done", "usage": usage})
     except SpeechError as exc:
         _log.warning("request failed", code=exc.code, request_id=request_id(request))
-        await _send(response, {"type": "error", "error": speech_error_values(exc)})
+        await send_event(response, {"type": "error", "error": speech_error_values(exc)})
     await response.write_eof()
     return response
-
-
-async def _send(response: web.StreamResponse, event: Mapping[str, object]) -> None:
-    await response.write(f"data: {json.dumps(event)}\n\n".encode())
 
 
 def _usage(n_characters: int, audio_ms: int) -> dict[str, int]:

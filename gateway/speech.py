@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from antiphon.errors import AudioTooLarge
 from antiphon.utterance import Utterance
+from gateway import captions
 from gateway.bodies import Asked, parse_body, read_body
 from gateway.config import GatewaySettings
 from gateway.link import Link
@@ -23,15 +22,16 @@ class Speech:
     settings: GatewaySettings
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the audio: whole, in JSON, or streamed, as asked."""
+        """Answer with the audio: whole, in JSON, streamed, or with its words, as asked."""
         settings = self.settings
         body = await read_body(request, max_bytes=settings.max_body_bytes, within_s=settings.body_timeout_s)
         asked = parse_body(
             body, request.headers.get("Content-Type"), max_characters=settings.max_text_characters
         )
-        in_json = prefers_json(request.headers.get("Accept", ""))
+        speech = asked.speech
+        in_json = not asked.stream if speech.timestamps else prefers_json(request.headers.get("Accept", ""))
         async with self.link.client.utterance(
-            asked.speech,
+            speech,
             model=asked.model,
             timeout_s=settings.timeout_s,
             wait_s=settings.wait_s,
@@ -39,9 +39,11 @@ class Speech:
             traceparent=traceparent_of(request),
         ) as utterance:
             if in_json:
-                return await _in_json(asked, utterance, settings.hold_bytes)
+                return await captions.in_json(speech, utterance, hold_bytes=settings.hold_bytes)
+            if speech.timestamps:
+                return await captions.as_events(request, speech, utterance)
             if utterance.end is None or asked.stream:
-                return await streamed(request, utterance, asked.speech.content_type)
+                return await streamed(request, utterance, speech.content_type)
             return await _whole(asked, utterance)
 
 
@@ -73,21 +75,3 @@ def _number(text: str) -> float:
 async def _whole(asked: Asked, utterance: Utterance) -> web.Response:
     audio = b"".join([chunk async for chunk in utterance])
     return web.Response(body=audio, content_type=asked.speech.content_type, headers=headers_of(utterance))
-
-
-async def _in_json(asked: Asked, utterance: Utterance, hold_bytes: int) -> web.Response:
-    if utterance.end is None:
-        raise AudioTooLarge(
-            f"the audio passes {hold_bytes} bytes; ask for it without Accept: application/json"
-        )
-    audio = b"".join([chunk async for chunk in utterance])
-    values = {
-        "audio_data": base64.b64encode(audio).decode(),
-        "format": asked.speech.format,
-        "content_type": asked.speech.content_type,
-        "audio_ms": utterance.end.audio_ms,
-        "model": utterance.model,
-        "node": utterance.node,
-        "id": utterance.id,
-    }
-    return web.json_response(values, headers=headers_of(utterance))

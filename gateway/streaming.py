@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
@@ -38,3 +40,16 @@ async def streamed(request: web.Request, utterance: Utterance, content_type: str
         await response.write(chunk)
     await response.write_eof()
     return response
+
+
+async def event_stream(request: web.Request, utterance: Utterance) -> web.StreamResponse:
+    """Begin a reply of server-sent events."""
+    response = web.StreamResponse(headers={**headers_of(utterance), "Cache-Control": "no-cache"})
+    response.content_type = "text/event-stream"
+    await response.prepare(request)
+    return response
+
+
+async def send_event(response: web.StreamResponse, event: Mapping[str, object]) -> None:
+    """Send one event, a line of JSON."""
+    await response.write(f"data: {json.dumps(event)}\n\n".encode())

@@ -14,9 +14,11 @@ class Scripted:
     name = "scripted"
     sample_rate = 22050
     voices: tuple[str, ...] = ()
+    words = True
 
-    def synthesize(self, request: SimpleNamespace) -> Iterator[bytes]:
-        """Yield chunks of 100 ms."""
+    def synthesize(self, request: SimpleNamespace) -> Iterator[bytes | tuple[int, int, float, float]]:
+        """Yield the first word, of 100 ms, and chunks of as much."""
+        yield 0, len(request.text.split()[0]), 0.0, 0.1
         for _ in range(20):
             yield CHUNK
         word, _, path = request.text.partition(" ")

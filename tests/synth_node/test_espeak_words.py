@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -43,7 +44,7 @@ async def speak(host: EngineHost, text: str, **options: Any) -> tuple[bytes, lis
         finally:
             host.leave(utterance)
     assert all(word.end * 2 <= len(pcm) for word in words)
-    assert all(a.end <= b.start and a.offset + a.length <= b.offset for a, b in zip(words, words[1:]))  # noqa: B905, RUF007
+    assert all(a.end <= b.start and a.offset + a.length <= b.offset for a, b in pairwise(words))
     return bytes(pcm), words
 
 
