@@ -190,7 +190,7 @@ async def test_any_model_is_taken(on_stage: Scene, model: str) -> None:
 
 
 async def test_the_name_of_a_model_that_lives_is_that_model(stage: Stage) -> None:
-    async with stage(wait_s=0.05) as made:
+    async with stage(wait_s=0.5) as made:
         await made.node.arm()  # the default model could speak
         await made.beat(model="other", idle=0)
         status, error = await made.refused(model="other")
@@ -201,7 +201,7 @@ async def test_the_name_of_a_model_that_lives_is_that_model(stage: Stage) -> Non
 
 
 async def test_an_alias_with_a_model_means_that_model(stage: Stage) -> None:
-    async with stage(model_aliases=f"fast={MODEL}, slow=other", wait_s=0.05) as made:
+    async with stage(model_aliases=f"fast={MODEL}, slow=other", wait_s=0.5) as made:
         assert (await made.asked(model="fast")).text == "hello"
         await made.node.arm()
         await made.beat(model="other", idle=0)
@@ -412,7 +412,7 @@ async def test_a_failure_is_the_last_event(on_stage: Scene) -> None:
 
 
 async def test_all_busy_is_a_503_with_a_forecast(stage: Stage) -> None:
-    async with stage(wait_s=0.05) as made:
+    async with stage(wait_s=0.5) as made:
         running = (Running("r", characters=100, elapsed_s=0.0),)
         await made.beat(idle=0, busy=1, running=running, seconds_per_character=0.1)
         async with made.gateway.http.post(SPEECH, json={"input": "hi"}) as reply:
