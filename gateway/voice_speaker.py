@@ -20,6 +20,8 @@ from gateway.voice_messages import DONE, Close, Options, failed
 
 N_AHEAD: Final = 1
 """Segments that are made already while another one is sent."""
+MAX_FRAME_BYTES: Final = 16 * 1024
+"""A frame cannot be interrupted once it is begun; this one is a third of a second of pcm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,8 @@ class Speaker:
         async with aclosing(utterance.events()) as events:
             async for event in events:
                 if isinstance(event, bytes):
-                    await ws.send_bytes(event)
+                    for at in range(0, len(event), MAX_FRAME_BYTES):
+                        await ws.send_bytes(event[at : at + MAX_FRAME_BYTES])
                 elif isinstance(event, Words):
                     words = [asdict(word) for word in event.words]
                     await ws.send_json({"type": "words", "segment": index, "words": words})

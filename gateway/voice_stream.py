@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ from gateway.voice_session import Session
 MAX_BYTES_PER_CHARACTER: Final = 12
 """A character outside of the basic plane, written as two escapes in JSON."""
 _ROOM: Final = 4096
+UNSENT_BYTES: Final = 16 * 1024
+"""Audio that may wait in each buffer on its way out: what is cancelled should not be there already."""
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -52,6 +55,7 @@ class VoiceStream:
             protocols=protocols,
             timeout=settings.send_timeout_s,
             max_msg_size=settings.stream_buffer_characters * MAX_BYTES_PER_CHARACTER + _ROOM,
+            writer_limit=UNSENT_BYTES,
             compress=False,  # audio does not shrink
         )
         if not ws.can_prepare(request):
@@ -62,6 +66,7 @@ class VoiceStream:
             raise Draining("this gateway is leaving: connect again")
         _ = self._link.client  # without NATS the answer is 503
         await ws.prepare(request)
+        _keep_little_unsent(request)
         session = Session(
             ws, self._link, settings, options, draining=self._draining, traceparent=traceparent_of(request)
         )
@@ -73,6 +78,15 @@ class VoiceStream:
     def _may_come_from(self, origin: str | None, host: str) -> bool:
         """Tell whether a page of `origin` may connect: browsers ask nobody before they open a WebSocket."""
         return origin is None or self._cors.allows(origin) or urlsplit(origin).netloc == host
+
+
+def _keep_little_unsent(request: web.Request) -> None:
+    """Have the kernel and the transport ask for more only when little is left."""
+    transport = request.transport
+    if transport is not None:
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 async def _run(session: Session, id: str) -> Close | None:

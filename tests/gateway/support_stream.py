@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,11 @@ MS_PER_CHARACTER: Final = 60
 BYTES_PER_MS: Final = 48
 """Of pcm at 24 kHz."""
 GUARD_S: Final = 20
+
+UPGRADE: Final = (
+    f"GET {PATH} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
 
 Marks = list[dict[str, Any]]
 
@@ -77,6 +83,25 @@ async def stream_at(gateway: Gateway, *, autoping: bool = True, **query: str) ->
     """Open a stream with these options."""
     async with gateway.http.ws_connect(PATH, params=query, autoping=autoping) as ws:
         yield Stream(ws)
+
+
+async def slow_client(gateway: Gateway) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream on which hardly anything arrives that is not read."""
+    host, _, port = gateway.server.url.removeprefix("http://").rpartition(":")
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(connection, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=connection, limit=4096)
+    writer.write(UPGRADE)
+    return reader, writer
+
+
+def frame(**message: Any) -> bytes:
+    """Return a message as the bytes of a text frame, masked with zeros."""
+    text = json.dumps(message).encode()
+    assert len(text) < 65536
+    return b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text
 
 
 def kinds(marks: Marks) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,11 @@ from tests.gateway.support_stream import (
     GUARD_S,
     MS_PER_CHARACTER,
     PATH,
+    UPGRADE,
     busy_slots,
+    frame,
     kinds,
+    slow_client,
     stream_at,
 )
 
@@ -30,10 +32,6 @@ if TYPE_CHECKING:
     from tests.conftest import NatsServer
     from tests.gateway.conftest import GatewayFactory
 
-UPGRADE = (
-    f"GET {PATH} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-).encode()
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "websocket.md"
 
 
@@ -260,20 +258,14 @@ async def test_a_client_that_leaves_frees_its_slot(
 
 
 async def test_a_client_that_never_reads_is_held_in_bounds_and_cut_off(speaking: GatewayFactory) -> None:
-    text = json.dumps({"text": "x" * 480, "flush": True}).encode()
-    frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text  # masked with zeros
-    loop = asyncio.get_running_loop()
     async with speaking(send_timeout_s=0.2, grace_s=GUARD_S) as gateway, asyncio.timeout(GUARD_S):
         traffic = gateway.link.client.connection.nc.stats
         before = traffic["in_bytes"]
-        host, _, port = gateway.server.url.removeprefix("http://").rpartition(":")
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.setblocking(False)
-            await loop.sock_connect(client, (host, int(port)))
-            await loop.sock_sendall(client, UPGRADE + 40 * frame)
-            await until(lambda: traffic["in_bytes"] > before + 100_000, "audio for a client that stalls")
-            await gateway.server.drain()  # waits until the connection is cut off
+        _, writer = await slow_client(gateway)
+        writer.write(40 * frame(text="x" * 480, flush=True))
+        await until(lambda: traffic["in_bytes"] > before + 100_000, "audio for a client that stalls")
+        await gateway.server.drain()  # waits until the connection is cut off
+        writer.close()
         n_bytes = 40 * 480 * MS_PER_CHARACTER * BYTES_PER_MS
         assert traffic["in_bytes"] - before < n_bytes / 4
         while (await gateway.link.client.status()).busy:
