@@ -44,7 +44,7 @@ def decoded(format: str, audio: bytes) -> tuple[float, int]:
     """Return duration in seconds and sample rate of a file, all of it decoded."""
     if format == "pcm":
         return len(audio) / 2 / 24_000, 24_000
-    with av.open(io.BytesIO(audio)) as container:
+    with av.open(io.BytesIO(audio), "r") as container:
         frames = list(container.decode(audio=0))
     rate = frames[0].sample_rate
     assert {frame.layout.nb_channels for frame in frames} == {1}
