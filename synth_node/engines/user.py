@@ -193,7 +193,7 @@ class _Listener:
             offset, length, start_s, end_s = word
             rate = self._engine.sample_rate
             sent = int(offset), int(length), round(start_s * rate), round(end_s * rate)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise WrongType(
                 f"the engine gave {word!r} as a word; it must be (offset, length, start, end)"
             ) from None

@@ -1,0 +1,126 @@
+"""What a user's engine may declare beyond audio: SSML, aliases and word times."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from antiphon.errors import EngineFailed, UnknownVoice
+from synth_node.engine_host import EngineHost
+from synth_node.engine_process import EngineUnavailable
+from synth_node.utterance import EngineWord
+
+GUARD_S: Final = 20.0
+SAMPLES: Final = bytes(2 * 800)
+ENGINES: Final = """
+class Timed:
+    sample_rate = 8000
+    words = ssml = True
+    voices = ["anna", "ben"]
+    aliases = {"alloy": "anna"}
+    def synthesize(self, request):
+        assert request.voice in (None, "anna", "ben")
+        yield eval(request.text) if request.text.startswith("(") else (0, 2, 0, 0.05)
+        yield bytes(1600)
+        yield 3, 3, 0.1, 0.15
+        yield bytes(1600)
+
+async def timed(text, *, timestamps=False):
+    if timestamps:
+        yield 0, 2, 0.0, 0.1
+    yield bytes(1600)
+timed.sample_rate, timed.words = 8000, True
+
+def markup(text, input_type="text"):
+    return bytes(1600) if input_type == "ssml" else bytes(3200)
+markup.sample_rate, markup.ssml = 8000, True
+
+def options(text, **options):
+    return bytes(2 * len(options))
+options.sample_rate = 8000
+
+def all_options(text, **options):
+    return bytes(2 * len(options))
+all_options.sample_rate, all_options.words, all_options.ssml = 8000, True, True
+
+def untimed(text):
+    yield 0, 2, 0.0, 0.1
+untimed.sample_rate = 8000
+
+def file(text):
+    return b""
+file.words = True
+
+def misled(text):
+    return b""
+misled.voices, misled.aliases = ["anna"], {"alloy": "nobody"}
+"""
+
+
+async def speak(
+    path: Path, engine: str, text: str = "ab cde", **options: Any
+) -> tuple[bytes, list[EngineWord]]:
+    """Speak once in a process of its own."""
+    (path / "mine.py").write_text(ENGINES)
+    spec = f"{path / 'mine.py'}:{engine}"
+    request = {"text": text, "voice": None, "speed": 1.0, "format": "mp3", "sample_rate": None}
+    pcm, words = b"", []
+    async with (
+        asyncio.timeout(GUARD_S),
+        EngineHost(
+            spec, slot=0, python=None, default_voice=None, idle_s=GUARD_S, start_timeout_s=GUARD_S
+        ) as host,
+    ):
+        utterance = host.speak({**request, "input_type": "text", "timestamps": False, **options})
+        try:
+            while (piece := await utterance.next()) is not None:
+                pcm += piece
+            words = utterance.take_words()
+        finally:
+            host.leave(utterance)
+    return pcm, words
+
+
+async def test_words_are_yielded_between_the_pieces(tmp_path: Path) -> None:
+    expected = [EngineWord(0, 2, 0, 400), EngineWord(3, 3, 800, 1200)]
+    assert await speak(tmp_path, "Timed", timestamps=True) == (2 * SAMPLES, expected)
+    assert await speak(tmp_path, "Timed") == (2 * SAMPLES, []), "not asked for, not told"
+    assert await speak(tmp_path, "timed", timestamps=True) == (SAMPLES, [EngineWord(0, 2, 0, 800)])
+
+
+@pytest.mark.parametrize("word", ["(0, 2)", "(0, 2, 0, 'x')", "(0, 2, 0, float('inf'))", "('a', 2, 0, 1)"])
+async def test_a_word_that_is_none_is_named(tmp_path: Path, word: str) -> None:
+    with pytest.raises(EngineFailed, match="as a word; it must be"):
+        await speak(tmp_path, "Timed", word, timestamps=True)
+
+
+async def test_a_tuple_from_an_engine_without_words_is_no_audio(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="tuple as a piece of audio"):
+        await speak(tmp_path, "untimed")
+
+
+async def test_an_alias_stands_for_its_voice(tmp_path: Path) -> None:
+    assert (await speak(tmp_path, "Timed", voice="alloy"))[0]
+    with pytest.raises(UnknownVoice, match="echo"):
+        await speak(tmp_path, "Timed", voice="echo")
+
+
+async def test_a_function_learns_of_ssml_by_a_parameter(tmp_path: Path) -> None:
+    assert await speak(tmp_path, "markup", input_type="ssml") == (SAMPLES, [])
+    assert await speak(tmp_path, "markup") == (2 * SAMPLES, [])
+
+
+@pytest.mark.parametrize(("engine", "n_options"), [("options", 4), ("all_options", 6)])
+async def test_options_of_what_an_engine_cannot_do_are_not_passed(
+    tmp_path: Path, engine: str, n_options: int
+) -> None:
+    assert await speak(tmp_path, engine) == (bytes(2 * n_options), [])
+
+
+@pytest.mark.parametrize(("engine", "reason"), [("file", "words but no sample_rate"), ("misled", "'nobody'")])
+async def test_what_cannot_work_is_said_at_the_start(tmp_path: Path, engine: str, reason: str) -> None:
+    with pytest.raises(EngineUnavailable, match=reason):
+        await speak(tmp_path, engine)
