@@ -171,7 +171,8 @@ def _translated(request: web.Request, exc: web.HTTPException) -> web.Response:
         allowed = ", ".join(sorted(exc.allowed_methods))
         return http_error_response(405, f"use {allowed} here, not {exc.method[:40]}", {"Allow": allowed})
     if isinstance(exc, web.HTTPNotFound):
-        return http_error_response(404, "no such path: POST /tts speaks, GET /check_tts_status tells who can")
+        speak = "POST /tts and POST /v1/audio/speech speak, GET /check_tts_status tells who can"
+        return http_error_response(404, f"no such path: {speak}")
     if isinstance(exc, web.HTTPUnauthorized):
         return http_error_response(401, exc.text or exc.reason, {"WWW-Authenticate": "Bearer"})
     if isinstance(exc, web.HTTPRequestEntityTooLarge):
