@@ -12,9 +12,9 @@ from antiphon.errors import InvalidRequest, SpeechError, TextTooLong
 from antiphon.request import is_speakable
 from antiphon.sentences import complete_sentences
 from gateway.config import GatewaySettings
-from gateway.link import Link
 from gateway.voice_messages import DONE, DRAINED, IDLE, Close, Message, Options, Refused, parse_message
 from gateway.voice_speaker import Flushed, Segment, Speaker
+from gateway.voice_utterances import Utterances
 
 MAX_SENTENCE_CHARACTERS: Final = 500
 """A sentence that is still not complete is spoken up to its last pause: not every text has full stops."""
@@ -29,7 +29,7 @@ class Session:
     def __init__(
         self,
         ws: web.WebSocketResponse,
-        link: Link,
+        utterances: Utterances,
         settings: GatewaySettings,
         options: Options,
         *,
@@ -44,7 +44,7 @@ class Session:
         self._n_taken = 0  # characters in all text before that
         self._last: Close | None = None  # after which item nothing more is taken
         self._over: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
-        self._speaker = Speaker(ws, link, settings, traceparent, self._end)
+        self._speaker = Speaker(ws, utterances, traceparent, self._end)
 
     async def run(self) -> Close | None:
         """Speak until the stream ends; return how, or None when the client is gone. No utterance is left."""

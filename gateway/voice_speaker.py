@@ -14,9 +14,8 @@ from antiphon.background import background
 from antiphon.errors import NothingToSpeak, SpeechError
 from antiphon.events import Words
 from antiphon.utterance import Utterance
-from gateway.config import GatewaySettings
-from gateway.link import Link
 from gateway.voice_messages import DONE, Close, Options, failed
+from gateway.voice_utterances import Utterances
 
 N_AHEAD: Final = 1
 """Segments that are made already while another one is sent."""
@@ -52,15 +51,13 @@ class Speaker:
     def __init__(
         self,
         ws: web.WebSocketResponse,
-        link: Link,
-        settings: GatewaySettings,
+        utterances: Utterances,
         traceparent: str | None,
         on_end: Callable[[Close | None], None],
     ) -> None:
         self.n_waiting = 0
         self._ws = ws
-        self._link = link
-        self._settings = settings
+        self._utterances = utterances
         self._traceparent = traceparent
         self._on_end = on_end
         self._items: asyncio.Queue[Item] = asyncio.Queue()
@@ -128,14 +125,9 @@ class Speaker:
             sent.set()
 
     async def _speak(self, segment: Segment, turn: asyncio.Event) -> None:
-        settings = self._settings
         try:
-            async with self._link.client.utterance(
-                segment.options.request(segment.text),
-                model=segment.options.model,
-                timeout_s=settings.timeout_s,
-                wait_s=settings.wait_s,
-                traceparent=self._traceparent,
+            async with self._utterances.utterance(
+                segment.text, segment.options, traceparent=self._traceparent
             ) as utterance:
                 await turn.wait()
                 await self._send(segment, utterance)

@@ -20,6 +20,7 @@ from gateway.link import Link
 from gateway.streaming import traceparent_of
 from gateway.voice_messages import Close, failed, options_of_query
 from gateway.voice_session import Session
+from gateway.voice_utterances import Utterances
 
 MAX_BYTES_PER_CHARACTER: Final = 12
 """A character outside of the basic plane, written as two escapes in JSON."""
@@ -33,7 +34,7 @@ class VoiceStream:
     """Turns WebSocket connections into sessions; knows when to end them."""
 
     def __init__(self, link: Link, settings: GatewaySettings) -> None:
-        self._link = link
+        self._utterances = Utterances(link, settings)
         self._settings = settings
         self._cors = Cors(parse_origins(settings.cors_origins))
         self._draining = asyncio.Event()
@@ -64,11 +65,16 @@ class VoiceStream:
         options = options_of_query(request.query)
         if self._draining.is_set():
             raise Draining("this gateway is leaving: connect again")
-        _ = self._link.client  # without NATS the answer is 503
+        _ = self._utterances.link.client  # without NATS the answer is 503
         await ws.prepare(request)
         _keep_little_unsent(request)
         session = Session(
-            ws, self._link, settings, options, draining=self._draining, traceparent=traceparent_of(request)
+            ws,
+            self._utterances,
+            settings,
+            options,
+            draining=self._draining,
+            traceparent=traceparent_of(request),
         )
         close = await _run(session, request_id(request))
         if close is not None:

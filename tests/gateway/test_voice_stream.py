@@ -134,6 +134,19 @@ async def test_options_come_in_the_query_and_in_messages(speaking: GatewayFactor
         assert (marks[1]["audio_ms"], len(audio)) == (1200, 1200 * 32)
 
 
+async def test_aliases_are_names_too(speaking: GatewayFactory) -> None:
+    async with (
+        speaking(voice_aliases="low=a3", model_aliases="tts-1,mute=scripted") as gateway,
+        stream_at(gateway, model="tts-1", voice="low") as stream,
+    ):
+        await stream.say(text="a sentence long enough", flush=True)
+        _, audio = await stream.until("flushed")
+        assert pitch_of(audio) == pytest.approx(220, rel=0.02)
+        await stream.say(text="another", model="mute", voice="low", end=True)
+        marks, _ = await stream.rest()
+        assert marks[1]["audio_ms"] == 2000
+
+
 async def test_words_are_told_with_their_times(speaking: GatewayFactory) -> None:
     async with speaking() as gateway, stream_at(gateway, timestamps="true") as stream:
         await stream.say(text="Hello there. Bye now.", end=True)
