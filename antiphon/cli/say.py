@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 import click
 
 from antiphon.cli import environment
+from antiphon.cli.captions import SUFFIXES, captions
 from antiphon.cli.environment import Nats
 
 _STANDARD: Final = "-"
@@ -23,13 +24,15 @@ _HELD_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What to speak and how; see SpeechRequest. timeout_s: for all of it."""
+    """What to speak and how; see SpeechRequest. words: file for their times. timeout_s: for all of it."""
 
     text: str
     model: str | None
     voice: str | None
     speed: float
     format: str
+    sample_rate: int | None
+    words: str | None
     timeout_s: float
 
 
@@ -43,6 +46,11 @@ class _Wish:
 @click.option("--voice", help="Voice of that model; without it the model's default.")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="Factor: 2 is twice as fast.")
 @click.option("--format", "audio_format", help="mp3, wav, ...; without it by the name of the file, else mp3.")
+@click.option("--sample-rate", type=int, help="In Hz; without it the model's own.")
+@click.option(
+    "--words", metavar="FILE",
+    help="Also write when each word is heard: FILE.json, or captions, FILE.srt or FILE.vtt.",
+)  # fmt: skip
 @click.option(
     "--nats", "nats_url", show_default=f"NATS_URL_FILE, NATS_URL, else {environment.DEFAULT_SERVER}",
     help="The server; several are separated by commas.",
@@ -58,6 +66,8 @@ def command(
     voice: str | None,
     speed: float,
     audio_format: str | None,
+    sample_rate: int | None,
+    words: str | None,
     nats_url: str | None,
     timeout_s: float,
 ) -> None:
@@ -66,6 +76,7 @@ def command(
     \b
     antiphon say "hello" -o hello.mp3
     antiphon say - < page.txt | mpv -
+    antiphon say "hello" -o hello.wav --words hello.srt
     """
     from antiphon.errors import SpeechError
 
@@ -73,10 +84,13 @@ def command(
         raise click.UsageError(
             "Audio is nothing for a terminal: name a file with -o hello.mp3, or use a pipe."
         )
+    if words is not None and _suffix_of(words) not in SUFFIXES:
+        raise click.UsageError(f"--words wants a file whose name ends in .{', .'.join(SUFFIXES)}.")
     nats = environment.nats_found(nats_url) or environment.nats_at(environment.DEFAULT_SERVER)
     if text == _STANDARD:
         text = sys.stdin.read()
-    wish = _Wish(text, model, voice, speed, audio_format or _format_of(output), timeout_s)
+    chosen = audio_format or _format_of(output)
+    wish = _Wish(text, model, voice, speed, chosen, sample_rate, words, timeout_s)
     try:
         asyncio.run(_speak(wish, nats, output))
     except SpeechError as exc:
@@ -93,8 +107,13 @@ async def _speak(wish: _Wish, nats: Nats, output: str) -> None:
     Raises SpeechError, OSError.
     """
     import antiphon
+    from antiphon.events import Segment, Word
 
-    request = antiphon.SpeechRequest(wish.text, wish.voice, wish.speed, wish.format)
+    request = antiphon.SpeechRequest(
+        wish.text, wish.voice, wish.speed, wish.format, wish.sample_rate, timestamps=wish.words is not None
+    )
+    segments: list[Segment] = []
+    words: list[Word] = []
     # A whole mp3 says how long it is, and survives the death of a node on the way.
     hold_bytes = 0 if output == _STANDARD else _HELD_BYTES
     async with (
@@ -104,8 +123,16 @@ async def _speak(wish: _Wish, nats: Nats, output: str) -> None:
         ) as utterance,
     ):
         with _written(output) as file:
-            async for chunk in utterance:
-                file.write(chunk)
+            async for event in utterance.events():
+                if isinstance(event, bytes):
+                    file.write(event)
+                elif isinstance(event, Segment):
+                    segments.append(event)
+                else:
+                    words += event.words
+        if wish.words is not None:
+            with _written(wish.words) as file:
+                file.write(captions(_suffix_of(wish.words), wish.text, segments, words).encode())
 
 
 @contextmanager
@@ -133,8 +160,12 @@ def _format_of(output: str) -> str:
     """Return the format that a file's name asks for."""
     from antiphon.request import CONTENT_TYPES
 
-    suffix = Path(output).suffix.removeprefix(".").lower()
+    suffix = _suffix_of(output)
     return suffix if suffix in CONTENT_TYPES else "mp3"
+
+
+def _suffix_of(name: str) -> str:
+    return Path(name).suffix.removeprefix(".").lower()
 
 
 def _sentence(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -113,3 +114,25 @@ def test_the_name_of_the_file_asks_for_the_format(up: Up, antiphon: Antiphon, tm
             assert audio.getnframes()
     else:
         assert b"wav" in done.stderr
+
+
+def test_words_go_into_a_file_of_their_own(up: Up, antiphon: Antiphon, tmp_path: Path) -> None:
+    audio, words, captions = (tmp_path / f"hello.{suffix}" for suffix in ("wav", "json", "srt"))
+    options = ("-o", str(audio), "--nats", up.nats, "--sample-rate", "16000")
+    assert antiphon("say", "Hello you.", *options, "--words", str(words)).returncode == 0
+    with wave.open(str(audio)) as file:
+        assert file.getframerate() == 16000
+        duration_ms = file.getnframes() / 16
+    first, second = json.loads(words.read_text())["words"]
+    assert (first["word"].strip("."), second["word"].strip(".")) == ("Hello", "you")
+    assert (
+        0 <= first["start_ms"] < first["end_ms"] <= second["start_ms"] < second["end_ms"] <= duration_ms + 1
+    )
+    assert antiphon("say", "Hello you.", *options, "--words", str(captions)).returncode == 0
+    assert "Hello you." in captions.read_text().splitlines()
+
+
+def test_words_want_a_file_of_a_kind_that_is_known(antiphon: Antiphon, tmp_path: Path) -> None:
+    done = antiphon("say", "hello", "-o", str(tmp_path / "a.mp3"), "--words", "words.txt")
+    assert done.returncode == 2
+    assert b".json, .srt, .vtt" in done.stderr
