@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from antiphon.settings import ProcessSettings
 from antiphon.subjects import check_token
+from synth_node.text.segments import LEAST_MOST
 
 PREFIX: Final = "SYNTH_"
 MIB: Final = 1024 * 1024
@@ -35,7 +36,7 @@ class SynthSettings(ProcessSettings):
     bit_rate: Annotated[int, Field(ge=8000, le=320_000)] = 64_000
     """Bit rate of mp3 at 16 to 24 kHz, in bit/s; other rates, aac and opus are derived from it."""
     segment_characters: Annotated[int, Field(ge=0, le=200_000)] = 300
-    """Longest part of a text that is spoken in one go, in characters; 0 never splits a text."""
+    """Longest part of a text that is spoken in one go, in characters, at least 40; 0 never splits a text."""
     helpers: Annotated[int, Field(ge=0, le=256)] = 16
     """Other slots that may speak parts of one long text at the same time; 0 asks for no help."""
     grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
@@ -62,6 +63,13 @@ class SynthSettings(ProcessSettings):
     """Time after which an idle slot joins the queue group anew, should the server have forgotten it."""
     state_file: str | None = None
     """File for the node's state at each heartbeat, which `python -m synth_node.health` reads."""
+
+    @field_validator("segment_characters")
+    @classmethod
+    def _is_zero_or_enough(cls, value: int) -> int:
+        if 0 < value < LEAST_MOST:
+            raise ValueError(f"must be 0, or at least {LEAST_MOST}")
+        return value
 
     @field_validator("model")
     @classmethod

@@ -180,7 +180,8 @@ class StreamDelivery:
         while self._backlog_bytes > self._buffer_bytes or (self._backlog_bytes and self._buffer.is_full):
             if self._held:
                 await self._put(self._released())
-            await self._buffer.change()
+            else:
+                await self._buffer.change()
 
     def _released(self) -> list[KnownEvent]:
         """Return what was held, in as few messages as it fits into."""

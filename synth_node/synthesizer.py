@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from antiphon.errors import AudioTooLarge, InvalidRequest, NothingToSpeak
 from antiphon.events import Segment, Word, Words
@@ -21,7 +21,7 @@ from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.help import Help
 from synth_node.narration import Samples, SpokenWord, narration
-from synth_node.text.segments import Part, Spoken, parts
+from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, parts
 from synth_node.utterance import NotStarted, Utterance
 
 __all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
@@ -62,6 +62,8 @@ class Synthesizer:
             idle_s=idle_s,
             start_timeout_s=start_timeout_s,
         )
+        self._described: dict[str, Any] | None = None
+        self._info: EngineInfo | None = None
         self._max_audio_s = max_audio_s
         self._bit_rate = bit_rate
         self._segment_characters = segment_characters
@@ -86,6 +88,11 @@ class Synthesizer:
     def info(self) -> EngineInfo:
         """What the engine said of itself when it started the last time."""
         description = self._host.description
+        if self._info is None or self._described is not description:
+            self._described, self._info = description, self._read(description)
+        return self._info
+
+    def _read(self, description: dict[str, Any]) -> EngineInfo:
         return EngineInfo(
             name=description["name"],
             sample_rate=description["sample_rate"],
@@ -145,7 +152,8 @@ class Synthesizer:
         if request.input_type == "ssml" or not request.split:
             return [Spoken(0, request.text)]
         if not self._segment_characters:
-            return parts(request.text, first=len(request.text), most=max(len(request.text), 50))
+            limit = max(len(request.text), LEAST_MOST)
+            return parts(request.text, first=limit, most=limit)
         return parts(request.text, most=self._segment_characters)
 
     async def _pieces(
@@ -172,9 +180,8 @@ class Synthesizer:
             if passes_on:
                 pieces = passed_on(head, utterance.next, found, self._decoding)
             else:
-                joined = self._encoder(request)
                 samples = decoded_as_it_comes(head, utterance.next, self._decoding, None)
-                pieces = self._encoded(joined, samples)
+                pieces = self._encoded(request, samples)
             async with aclosing(pieces):
                 async for piece in pieces:
                     yield piece
@@ -182,46 +189,61 @@ class Synthesizer:
             self._host.leave(utterance)
 
     async def _encoded(
-        self, joined: Joined, samples: AsyncGenerator[tuple[int, bytes], None]
+        self, request: SpeechRequest, samples: AsyncGenerator[tuple[int, bytes], None]
     ) -> AsyncGenerator[EncodedAudio, None]:
-        async with aclosing(samples):
-            async for rate, pcm in samples:
-                for piece in await self._encode(joined.encode, rate, pcm):
-                    yield piece
-        for piece in await self._end(joined):
-            yield piece
+        with self._encoder(request) as joined:
+            async with aclosing(samples):
+                async for rate, pcm in samples:
+                    for piece in await self._encode(joined.encode, rate, pcm):
+                        yield piece
+            for piece in await self._end(joined):
+                yield piece
 
     async def _joined(
         self, request: SpeechRequest, text: list[Part], spoken: list[Spoken], help: Help | None
     ) -> AsyncGenerator[Spoke, None]:
         """Speak all segments, and the pauses between them, through one encoder."""
-        joined = self._encoder(request)
         first = _first_segment(request.resume, spoken)
-        async with narration(spoken[first:], partial(self._samples, request), help) as narrated:
-            rate = self.info.sample_rate or _PAUSE_RATE
-            index = -1
-            for part in text:
-                if isinstance(part, Spoken):
+        engine = partial(self._samples, request)
+        with self._encoder(request) as joined:
+            async with narration(spoken[first:], engine, help) as narrated:
+                index = first - 1
+                for part in _from_segment(text, first):
+                    if isinstance(part, Pause):
+                        rate = self.info.sample_rate or _PAUSE_RATE
+                        for piece in await self._encode(joined.silence, rate, part.ms):
+                            yield piece
+                        continue
                     index += 1
-                    if index >= first:
-                        joined.begin(index)
-                        begins: Segment | None = Segment(index, len(spoken), part.offset, len(part.text))
-                        async with aclosing(narrated.segment(index - first)) as samples:
-                            async for some in samples:
-                                if begins is not None:
-                                    yield begins
-                                    begins, rate = None, some.sample_rate
-                                if words := _words(joined, part, some.words):
-                                    yield Words(words)
-                                for piece in await self._encode(joined.encode, rate, some.pcm):
-                                    yield piece
-                elif index >= first or not first:
-                    for piece in await self._encode(joined.silence, rate, part.ms):
-                        yield piece
-        for piece in await self._end(joined):
-            yield piece
+                    segment = Segment(index, len(spoken), part.offset, len(part.text))
+                    async with aclosing(
+                        self._segment(joined, segment, narrated.segment(index - first))
+                    ) as pieces:
+                        async for spoke in pieces:
+                            yield spoke
+            for piece in await self._end(joined):
+                yield piece
 
-    def _encoder(self, request: SpeechRequest) -> Joined:
+    async def _segment(
+        self, joined: Joined, segment: Segment, samples: AsyncGenerator[Samples, None]
+    ) -> AsyncGenerator[Spoke, None]:
+        """Encode the sound of one segment; one without a sound is passed over."""
+        joined.begin(segment.index)
+        begins: Segment | None = segment
+        async with aclosing(samples):
+            async for some in samples:
+                if begins is not None:
+                    yield begins
+                    begins = None
+                if words := _words(joined, segment, some.words):
+                    yield Words(words)
+                for piece in await self._encode(joined.encode, some.sample_rate, some.pcm):
+                    yield piece
+
+    @contextmanager
+    def _encoder(self, request: SpeechRequest) -> Iterator[Joined]:
+        """Make the encoder of an utterance, and release it in the end, behind a step that still runs."""
+
         def make(in_rate: int) -> Encoder:
             return make_encoder(
                 request.format,
@@ -231,7 +253,12 @@ class Synthesizer:
                 continued=request.resume is not None,
             )
 
-        return Joined(make, skip_s=0.0 if request.resume is None else request.resume.skip_s)
+        joined = Joined(make, skip_s=0.0 if request.resume is None else request.resume.skip_s)
+        try:
+            yield joined
+        finally:
+            with suppress(RuntimeError):  # the thread has ended with the slot
+                self._encoding.submit(joined.close)
 
     async def _encode(self, step: Callable[..., list[EncodedAudio]], *args: object) -> list[EncodedAudio]:
         return await asyncio.get_running_loop().run_in_executor(self._encoding, partial(step, *args))
@@ -299,11 +326,19 @@ def _first_segment(resume: Resume | None, spoken: list[Spoken]) -> int:
     return index
 
 
-def _words(joined: Joined, spoken: Spoken, words: Iterable[SpokenWord]) -> tuple[Word, ...]:
+def _from_segment(text: list[Part], first: int) -> list[Part]:
+    """Leave out what comes before a segment; silence before all belongs to the first."""
+    if first == 0:
+        return text
+    spoken = [i for i, part in enumerate(text) if isinstance(part, Spoken)]
+    return text[spoken[first] :]
+
+
+def _words(joined: Joined, segment: Segment, words: Iterable[SpokenWord]) -> tuple[Word, ...]:
     """Return words of a segment by their place in the whole text and in the run's audio."""
     told = []
     for offset, length, start_s, end_s in words:
         start_ms, end_ms = joined.time_ms(start_s), joined.time_ms(end_s)
         if end_ms > 0:
-            told.append(Word(spoken.offset + offset, length, max(0, start_ms), end_ms))
+            told.append(Word(segment.offset + offset, length, max(0, start_ms), end_ms))
     return tuple(told)

@@ -77,8 +77,12 @@ class Joined:
         return pieces
 
     def silence(self, rate: int, ms: int) -> list[EncodedAudio]:
-        """Put `ms` milliseconds of silence in, exact to the sample."""
+        """Put `ms` milliseconds of silence in, exact to the sample.
+
+        rate: in Hz, if this is the first of the audio; else it is that of the samples before.
+        """
         pieces = []
+        rate = rate if self._encoder is None else self._rate
         rest = 2 * round(ms * rate / 1000)
         while rest > 0:
             n_bytes = min(rest, 2 * round(_SILENCE_S * rate))

@@ -73,12 +73,12 @@ class Words:
         self._give(end)
 
     def _begin(self, index: int, length: int, sample: int) -> None:
+        if self._names_emoji(index):
+            return
         before = index
         while index < len(self._text) and self._text[index].isspace():
             index += 1
         early = index > before
-        if early and self._word is not None and unicodedata.category(self._text[self._word[0]]) == "So":
-            return  # more of an emoji's name
         if self._early and self._word is not None and self._word[0] == index:
             self._word = None  # what seemed to be its beginning was more of the word before
         elif index >= len(self._text) or self._span(index)[0] < self._covered:
@@ -89,6 +89,11 @@ class Words:
         sure = number.end() if number else index + len(self._text[index : index + max(1, length)].split()[0])
         self._word = index, sure, sample
         self._covered = self._span(sure - 1)[1]
+
+    def _names_emoji(self, index: int) -> bool:
+        """Tell whether what begins is more of an emoji's name: the library places that behind it."""
+        emoji = self._word is not None and unicodedata.category(self._text[self._word[0]]) == "So"
+        return emoji and (index >= len(self._text) or _is_mark(self._text[index]))
 
     def _end(self, sample: int, limit: int) -> None:
         """End the word that is heard, if one is: its sound at `sample`, its text at a space or `limit`."""

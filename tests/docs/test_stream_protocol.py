@@ -126,7 +126,9 @@ async def test_a_failure_is_told_in_headers(bare: BareNats, root: str, start_rea
     for data, code, number in [
         (b'{"text": "x", "speed": 9}', "invalid_request", "400"),
         (b'{"text": "x", "voice": "nobody"}', "unknown_voice", "400"),
-        (b'{"text": "x", "format": "flac"}', "unsupported_format", "400"),
+        (b'{"text": "x", "format": "opus", "sample_rate": 11025}', "invalid_request", "400"),
+        (b'{"text": "x", "input_type": "ssml"}', "invalid_request", "400"),
+        (b'{"text": "\xf0\x9f\x98\x80"}', "nothing_to_speak", "400"),
         (b"{", "invalid_request", "400"),
         (b" ", "invalid_request", "400"),
         (b"\x81\xa4text", "invalid_request", "400"),
