@@ -82,6 +82,7 @@ async def test_words_are_heard_when_they_say_so_to_the_end_of_a_long_text(
     [
         ("hello, hello. Next\n\none", None, "hello|hello|Next|one"),
         ("one 😀 tw\u00f6  e\u0301te\t(six)", None, "one|😀|tw\u00f6|e\u0301te|six"),
+        ("the end 😀.", None, "the|end|😀"),
         ("alpha. india. foo", None, "alpha|india|foo"),
         ("a\0b c", None, "a|b|c"),
         ("I owe 1,234 dollars (e.g. don't)", None, "I|owe|1,234|dollars|e.g|don't"),
