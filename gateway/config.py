@@ -63,7 +63,9 @@ class GatewaySettings(ProcessSettings):
     wait_s: Seconds = 60.0
     """Longest wait of a request for a slot, in seconds."""
     timeout_s: Seconds = 300.0
-    """Whole time a request may take, waiting included, in seconds."""
+    """Whole time a request may take, waiting included, in seconds; for an answer that is not streamed."""
+    stream_timeout_s: Seconds = 4 * 3600.0
+    """The same for a streamed answer, which a listener may take at the pace of speech, in seconds."""
     body_timeout_s: Seconds = 10.0
     """Time for a request's body to arrive, in seconds."""
     send_timeout_s: Seconds = 120.0

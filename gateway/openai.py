@@ -53,8 +53,8 @@ class OpenAI:
 
     async def _speak(self, request: web.Request, asked: AskedSpeech) -> web.StreamResponse:
         settings, client, loop = self._settings, self._link.client, asyncio.get_running_loop()
-        deadline = loop.time() + settings.timeout_s
-        within_s = min(settings.wait_s, settings.timeout_s)
+        deadline = loop.time() + settings.stream_timeout_s
+        within_s = min(settings.wait_s, settings.stream_timeout_s)
         model, speech = await self._model(client, asked.model, within_s=within_s), asked.speech
         if speech.voice is not None:
             voice = await self._voices.meant(client, model, speech.voice, within_s=within_s)

@@ -30,12 +30,13 @@ class Speech:
         )
         speech = asked.speech
         in_json = not asked.stream if speech.timestamps else prefers_json(request.headers.get("Accept", ""))
+        streams = asked.stream and not in_json
         async with self.link.client.utterance(
             speech,
             model=asked.model,
-            timeout_s=settings.timeout_s,
+            timeout_s=settings.stream_timeout_s if streams else settings.timeout_s,
             wait_s=settings.wait_s,
-            hold_bytes=0 if asked.stream and not in_json else settings.hold_bytes,
+            hold_bytes=0 if streams else settings.hold_bytes,
             traceparent=traceparent_of(request),
         ) as utterance:
             if in_json:
