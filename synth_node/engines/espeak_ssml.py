@@ -24,7 +24,6 @@ _ATTRIBUTES: Final = {
     "emphasis": ("level",),
     "break": ("strength", "time"),
     "say-as": ("interpret-as", "format", "detail"),
-    "phoneme": ("alphabet", "ph"),
 }
 _UNSPOKEN: Final = ("metadata", "desc")
 _TAG: Final = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")

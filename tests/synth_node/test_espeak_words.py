@@ -107,11 +107,11 @@ async def test_words_of_ssml_are_where_they_stand_in_its_source(host: EngineHost
         '<?xml version="1.0"?>\r\n<speak><!-- a > b --><p>caf&#233;s &amp;</p>'
         '<sub alias="World Wide">WW</sub> AT&amp;T <![CDATA[cd <x &]]> <prosody rate="slow">'
         'fo<mark name="m"/>ur</prosody>'
-        '<audio src="/x.wav">five</audio></speak>'
+        '<audio src="/x.wav">five</audio> <phoneme alphabet="espeak" ph="a">six</phoneme></speak>'
     )
     _, words = await speak(host, text, input_type="ssml")
     told = [text[o : o + n] for o, n, _, _ in words]
-    assert told == ["caf&#233;s", "&amp;", "WW", "AT&amp;T", "cd", "x", "&", "fo", "ur", "five"]
+    assert told == ["caf&#233;s", "&amp;", "WW", "AT&amp;T", "cd", "x", "&", "fo", "ur", "five", "six"]
 
 
 async def test_ssml_is_obeyed_and_does_not_outlast_its_utterance(host: EngineHost) -> None:
