@@ -21,7 +21,7 @@ class Utterances:
     def __init__(self, link: Link, settings: GatewaySettings) -> None:
         self.link = link
         self._wait_s = settings.wait_s
-        self._timeout_s = settings.timeout_s
+        self._timeout_s = settings.stream_timeout_s
         self._models = parse_model_aliases(settings.model_aliases)
         self._voices = Voices(parse_voice_aliases(settings.voice_aliases or ""))
 
