@@ -46,6 +46,7 @@ _AUDIO_OUTPUT_SYNCHRONOUS = 2
 _INITIALIZE_DONT_EXIT = 0x8000
 _CHARS_UTF8 = 1
 _SSML = 0x10
+_END_PAUSE = 0x1000
 _RATE = 1
 _POS_CHARACTER = 1
 _OK = 0
@@ -149,6 +150,8 @@ class Engine:
 
     def _synthesize(self, text: bytes, flags: int) -> None:
         try:
+            # The pause behind the last sentence, too: another segment, or utterance, may follow at once.
+            flags |= _END_PAUSE
             result = self._library.espeak_Synth(text, len(text) + 1, 0, _POS_CHARACTER, 0, flags, None, None)
             if self._words is not None and self._raised is None:
                 self._words.finish()
