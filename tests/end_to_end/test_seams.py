@@ -1,4 +1,4 @@
-"""A node dies in the middle of a stream: what the listener has in the end, on the waveform of every format."""
+"""A node dies in the middle of a stream: what the listener has in the end, on the waveform."""
 
 from __future__ import annotations
 
