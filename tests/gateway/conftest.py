@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from gateway.app import make_app
 from gateway.config import GatewaySettings
 from gateway.link import Link
 from gateway.server import HttpServer, listening
+from tests.gateway.support_openai import Scene, Stage, scene
 
 if TYPE_CHECKING:
     from tests.conftest import NatsServer
@@ -160,3 +162,16 @@ async def has_idle(client: TtsClient, model: str) -> None:
     async with asyncio.timeout(20):
         while not (await client.status()).models.get(model, {}).get("status"):
             pass
+
+
+@pytest.fixture
+def stage(nats_url: str, subjects: Subjects, gateway_at: GatewayFactory) -> Stage:
+    """Start a gateway with these settings, and its node."""
+    return partial(scene, nats_url, subjects, gateway_at)
+
+
+@pytest.fixture
+async def on_stage(stage: Stage) -> AsyncIterator[Scene]:
+    """A gateway with its usual settings."""
+    async with stage() as made:
+        yield made

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import nats
 from nats.aio.client import Client
@@ -103,3 +103,9 @@ async def scene(
             yield made
     finally:
         await nc.close()
+
+
+class Stage(Protocol):
+    """Starts a scene with these settings of the gateway."""
+
+    def __call__(self, **settings: Any) -> AbstractAsyncContextManager[Scene]: ...
