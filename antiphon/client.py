@@ -25,6 +25,8 @@ from antiphon.ticket import Limits, Ticket
 from antiphon.utterance import Utterance
 
 DEFAULT_TIMEOUT_S: Final = 60.0
+STREAM_TIMEOUT_S: Final = 4 * 3600.0
+"""A stream is taken at the pace of speech."""
 _VOICES_S: Final = 2.0
 _ANSWER_S: Final = 0.5
 """Time for one node to list its voices; then another is asked: the first may be frozen."""
@@ -81,18 +83,22 @@ class TtsClient:
         speed: float = 1.0,
         format: str = "mp3",
         sample_rate: int | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
+        timeout_s: float = STREAM_TIMEOUT_S,
+        wait_s: float = DEFAULT_TIMEOUT_S,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the utterance's audio as it is made.
 
-        Until the first chunk, a node that dies is replaced by another; after it, the failure is raised.
+        When a node dies, another goes on where the listener is; in flac that cannot be, and is raised.
         Iterate it under contextlib.aclosing to leave early: the run is cancelled then.
+
+        timeout_s: the whole budget, in which the audio has to be taken, too. wait_s: bound on each wait for
+        a free slot.
 
         Raises:
             SpeechError: see errors.py.
         """
         request = SpeechRequest(text, voice, speed, format, sample_rate)
-        async with self.utterance(request, model=model, timeout_s=timeout_s) as utterance:
+        async with self.utterance(request, model=model, timeout_s=timeout_s, wait_s=wait_s) as utterance:
             async for chunk in utterance:
                 yield chunk
 
