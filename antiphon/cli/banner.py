@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -34,11 +35,13 @@ def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str
         f"Antiphon speaks: {nodes}, engine {plan.engine}",
         "",
         f"  HTTP    {plan.gateway_url}",
+        f"  OpenAI  {plan.gateway_url}/v1",
         f"  NATS    {nats.shown}",
         *([f"  monitor http://127.0.0.1:{server.monitor_port}"] if server else []),
         "",
         "Hear it:",
         f"  curl -s -X POST {plan.gateway_url}/tts -H 'Content-Type: application/json' \\",
+        *(["       -H 'Authorization: Bearer KEY' \\"] if _needs_key() else []),
         '       -d \'{"text":"hello"}\' -o hello.mp3',
         f"The same over NATS{where}:",
         f'  antiphon say "hello" -o hello.mp3{say_option}',
@@ -50,6 +53,10 @@ def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str
         _RULE,
     ]
     return "\n".join(lines)
+
+
+def _needs_key() -> bool:
+    return any(os.environ.get(name) for name in ("GATEWAY_API_KEYS", "GATEWAY_API_KEYS_FILE"))
 
 
 def _for_a_node(server: NatsServer) -> str:

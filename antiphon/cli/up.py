@@ -198,6 +198,8 @@ def _node(plan: Plan, nats: Nats, number: int) -> Program:
         "SYNTH_SLOTS": str(plan.slots),
     }
     variables.pop("SYNTH_STATE_FILE", None)  # of one node, not of several
+    # What an engine can read, it can also tell: keys of the gateway are none of its business.
+    variables = {key: value for key, value in variables.items() if not key.upper().startswith("GATEWAY_")}
     if plan.model:
         variables["SYNTH_MODEL"] = plan.model
     return Program(
