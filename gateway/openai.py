@@ -24,6 +24,8 @@ from gateway.openai_bodies import AskedSpeech, in_openai_terms, parse_speech
 from gateway.streaming import event_stream, send_event, streamed, traceparent_of
 
 OWNER: Final = "antiphon"
+MODEL_NOT_FOUND: Final = "model_not_found"
+"""Code of the one error that only these paths have; its status is 404."""
 MS_PER_TOKEN: Final = 50
 """Audio that counts as one token of output, as it does at OpenAI."""
 _LIST_S: Final = 1.0
@@ -90,7 +92,7 @@ class OpenAI:
         created = self._listed_models().get(id)
         if created is None:
             message = f"there is no model {id[:80]!r} now"
-            return http_error_response(404, message, code="model_not_found", param="model")
+            return http_error_response(404, message, code=MODEL_NOT_FOUND, param="model")
         return web.json_response(_model_values(id, created), headers=_FRESH)
 
     async def audio_models(self, _request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ from gateway.bodies import check_length, load_object
 
 PCM_RATE: Final = 24_000
 """Hz of the headerless format, which cannot tell its own."""
+STREAM_FORMATS: Final = ("audio", "sse")
 _EXAMPLE: Final = '{"model": "tts-1", "input": "hello", "voice": "alloy"}'
 _THEIR_NAMES: Final = {"text": "input", "format": "response_format", "sample_rate": "response_format"}
 
@@ -61,9 +62,7 @@ def parse_speech(body: bytes, content_type: str | None, *, max_characters: int) 
         )
         check_length(speech.text, max_characters)
     model = _string(values, "model") if "model" in values else None
-    return AskedSpeech(
-        speech, model, sse=_one_of(values, "stream_format", "audio", ("audio", "sse")) == "sse"
-    )
+    return AskedSpeech(speech, model, sse=_one_of(values, "stream_format", "audio", STREAM_FORMATS) == "sse")
 
 
 def _string(values: Mapping[str, Any], name: str) -> str:
