@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Final
+from typing import Any, Final
 
 from antiphon.heartbeat import Voice
 from antiphon.subjects import token_from
@@ -28,6 +28,19 @@ class EngineInfo:
     aliases: Mapping[str, str] = field(default_factory=dict)
     ssml: bool = False
     words: bool = False
+
+    @classmethod
+    def read(cls, description: Mapping[str, Any], *, start_up_s: float) -> EngineInfo:
+        """Read what the engine's process reports."""
+        return cls(
+            name=description["name"],
+            sample_rate=description["sample_rate"],
+            voices=tuple(Voice(*voice) for voice in description["voices"]),
+            start_up_s=start_up_s,
+            aliases=description.get("aliases") or {},
+            ssml=bool(description.get("ssml")),
+            words=bool(description.get("words")),
+        )
 
 
 def model_name(engine: str) -> str:

@@ -33,12 +33,13 @@ from antiphon.request import Envelope
 from antiphon.strays import Strays
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
 from synth_node.config import SynthSettings
-from synth_node.delivery import Buffer, StreamDelivery
+from synth_node.delivery import Buffer
 from synth_node.discovery import Discovery
 from synth_node.engine_info import EngineInfo, model_name
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.slot import Slot, SlotRun
+from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EngineUnavailable, Synthesizer
 from synth_node.tally import Tally
 

@@ -31,8 +31,10 @@ from antiphon.request import (
     decode_request,
 )
 from antiphon.subjects import SYNTH_QUEUE
-from synth_node.delivery import Delivery, PlainDelivery, StreamDelivery
+from synth_node.delivery import Delivery
 from synth_node.help import Help
+from synth_node.plain_delivery import PlainDelivery
+from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from antiphon.errors import AudioTooLarge, InvalidRequest, NothingToSpeak
 from antiphon.events import Segment, Word, Words
-from antiphon.heartbeat import Voice
 from antiphon.request import Resume, SpeechRequest
 from synth_node.audio.encode import Encoder, check_format, make_encoder
 from synth_node.audio.joined import Joined
@@ -21,8 +20,8 @@ from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.help import Help
 from synth_node.narration import Samples, SpokenWord, narration
+from synth_node.source import Source
 from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, parts
-from synth_node.utterance import NotStarted, Utterance
 
 __all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
 
@@ -70,6 +69,7 @@ class Synthesizer:
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix=f"encode-{slot}")
         # A decoder waits on its thread for what the engine makes.
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix=f"decode-{slot}")
+        self._source = Source(self._host, self._decoding)
 
     async def __aenter__(self) -> Synthesizer:
         """Start the engine and wait for it. Raises EngineUnavailable."""
@@ -89,19 +89,9 @@ class Synthesizer:
         """What the engine said of itself when it started the last time."""
         description = self._host.description
         if self._info is None or self._described is not description:
-            self._described, self._info = description, self._read(description)
+            self._described = description
+            self._info = EngineInfo.read(description, start_up_s=self._host.start_up_s)
         return self._info
-
-    def _read(self, description: dict[str, Any]) -> EngineInfo:
-        return EngineInfo(
-            name=description["name"],
-            sample_rate=description["sample_rate"],
-            voices=tuple(Voice(*voice) for voice in description["voices"]),
-            start_up_s=self._host.start_up_s,
-            aliases=description.get("aliases") or {},
-            ssml=bool(description.get("ssml")),
-            words=bool(description.get("words")),
-        )
 
     @property
     def is_ready(self) -> bool:
@@ -170,7 +160,7 @@ class Synthesizer:
 
     async def _whole_file(self, request: SpeechRequest, spoken: Spoken) -> AsyncGenerator[Spoke, None]:
         """Pass the engine's one file on if it is what was asked for, else convert it."""
-        utterance, first = await self._begin(request, spoken.text)
+        utterance, first = await self._source.begin(request, spoken.text)
         try:
             if first is None:
                 raise NothingToSpeak("the engine made no sound of this text", param="text")
@@ -186,7 +176,7 @@ class Synthesizer:
                 async for piece in pieces:
                     yield piece
         finally:
-            self._host.leave(utterance)
+            self._source.leave(utterance)
 
     async def _encoded(
         self, request: SpeechRequest, samples: AsyncGenerator[tuple[int, bytes], None]
@@ -204,7 +194,7 @@ class Synthesizer:
     ) -> AsyncGenerator[Spoke, None]:
         """Speak all segments, and the pauses between them, through one encoder."""
         first = _first_segment(request.resume, spoken)
-        engine = partial(self._samples, request)
+        engine = partial(self._source.samples, request)
         with self._encoder(request) as joined:
             async with narration(spoken[first:], engine, help) as narrated:
                 index = first - 1
@@ -268,52 +258,6 @@ class Synthesizer:
         if not joined.heard:
             raise NothingToSpeak("the engine made no sound of this text", param="text")
         return pieces
-
-    async def _samples(
-        self, request: SpeechRequest, spoken: Spoken, sample_rate: int | None
-    ) -> AsyncGenerator[Samples, None]:
-        """Speak one segment with this slot's engine."""
-        utterance, piece = await self._begin(request, spoken.text)
-        try:
-            if (rate := utterance.sample_rate) and piece is not None:
-                while piece is not None:
-                    words = tuple(
-                        SpokenWord(word.offset, word.length, word.start / rate, word.end / rate)
-                        for word in utterance.take_words()
-                    )
-                    yield Samples(rate, piece, words)
-                    piece = await utterance.next()
-            elif piece is not None:
-                head, _ = await file_head(piece, utterance.next)
-                decoded = decoded_as_it_comes(head, utterance.next, self._decoding, sample_rate)
-                async with aclosing(decoded):
-                    async for rate, pcm in decoded:
-                        yield Samples(rate, pcm)
-        finally:
-            self._host.leave(utterance)
-
-    async def _begin(self, request: SpeechRequest, text: str) -> tuple[Utterance, bytes | None]:
-        """Return the utterance and its first bytes; it has been left if this raises."""
-        while True:
-            await self._host.ready()
-            utterance = self._host.speak(
-                {
-                    "text": text,
-                    "voice": request.voice,
-                    "speed": request.speed,
-                    "format": request.format,
-                    "sample_rate": request.sample_rate,
-                    "input_type": request.input_type,
-                    "timestamps": request.timestamps,
-                }
-            )
-            try:
-                return utterance, await utterance.next()
-            except NotStarted:
-                continue
-            except BaseException:
-                self._host.leave(utterance)
-                raise
 
 
 def _first_segment(resume: Resume | None, spoken: list[Spoken]) -> int:

@@ -13,7 +13,9 @@ from antiphon.background import background
 from antiphon.connection import connected
 from antiphon.errors import AudioTooLarge, EngineFailed, UnknownVoice
 from antiphon.events import MAX_CHUNK_BYTES, Accepted, AudioChunk, End, Event, Failure, Progress, decode_event
-from synth_node.delivery import Buffer, PlainDelivery, StreamDelivery
+from synth_node.delivery import Buffer
+from synth_node.plain_delivery import PlainDelivery
+from synth_node.stream_delivery import StreamDelivery
 from tests.synth_node.conftest import GUARD_S, RawCaller, soon
 
 KIB = 1024

@@ -1,0 +1,72 @@
+"""The slot's own engine as a source of samples, one segment at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from concurrent.futures import Executor
+from contextlib import aclosing
+
+from antiphon.request import SpeechRequest
+from synth_node.audio.pipeline import decoded_as_it_comes, file_head
+from synth_node.engine_host import EngineHost
+from synth_node.narration import Samples, SpokenWord
+from synth_node.text.segments import Spoken
+from synth_node.utterance import NotStarted, Utterance
+
+
+class Source:
+    """Speaks with an engine. decoding: a thread that may wait for what the engine makes."""
+
+    def __init__(self, host: EngineHost, decoding: Executor) -> None:
+        self._host = host
+        self._decoding = decoding
+
+    async def samples(
+        self, request: SpeechRequest, spoken: Spoken, sample_rate: int | None
+    ) -> AsyncGenerator[Samples, None]:
+        """Speak one segment with this slot's engine."""
+        utterance, piece = await self.begin(request, spoken.text)
+        try:
+            if (rate := utterance.sample_rate) and piece is not None:
+                while piece is not None:
+                    words = tuple(
+                        SpokenWord(word.offset, word.length, word.start / rate, word.end / rate)
+                        for word in utterance.take_words()
+                    )
+                    yield Samples(rate, piece, words)
+                    piece = await utterance.next()
+            elif piece is not None:
+                head, _ = await file_head(piece, utterance.next)
+                decoded = decoded_as_it_comes(head, utterance.next, self._decoding, sample_rate)
+                async with aclosing(decoded):
+                    async for rate, pcm in decoded:
+                        yield Samples(rate, pcm)
+        finally:
+            self.leave(utterance)
+
+    async def begin(self, request: SpeechRequest, text: str) -> tuple[Utterance, bytes | None]:
+        """Return the utterance and its first bytes; it has been left if this raises."""
+        while True:
+            await self._host.ready()
+            utterance = self._host.speak(
+                {
+                    "text": text,
+                    "voice": request.voice,
+                    "speed": request.speed,
+                    "format": request.format,
+                    "sample_rate": request.sample_rate,
+                    "input_type": request.input_type,
+                    "timestamps": request.timestamps,
+                }
+            )
+            try:
+                return utterance, await utterance.next()
+            except NotStarted:
+                continue
+            except BaseException:
+                self._host.leave(utterance)
+                raise
+
+    def leave(self, utterance: Utterance) -> None:
+        """Want no more of an utterance; if the engine is still at it, it is cancelled."""
+        self._host.leave(utterance)
