@@ -10,6 +10,7 @@ from gateway.http_errors import errors_as_json, sign_reply
 from gateway.keys import Keys
 from gateway.link import Link
 from gateway.openai import OpenAI
+from gateway.openapi import OpenApi
 from gateway.speech import Speech
 from gateway.status import Status
 from gateway.voice_stream import VoiceStream
@@ -18,7 +19,9 @@ from gateway.voice_stream import VoiceStream
 def make_app(link: Link, settings: GatewaySettings) -> web.Application:
     """Return the gateway's application, speaking through `link`."""
     speech, openai, status = Speech(link, settings), OpenAI(link, settings), Status(link)
-    keys, cors = Keys(settings.keys()), Cors(parse_origins(settings.cors_origins))
+    accepted = settings.keys()
+    keys, cors = Keys(accepted), Cors(parse_origins(settings.cors_origins))
+    description = OpenApi(max_characters=settings.max_text_characters, wants_key=bool(accepted))
     app = web.Application(
         middlewares=[errors_as_json, cors.answer_options], client_max_size=settings.max_body_bytes
     )
@@ -39,6 +42,7 @@ def make_app(link: Link, settings: GatewaySettings) -> web.Application:
         "/health": status.healthz,
         "/healthz": status.healthz,
         "/readyz": status.readyz,
+        "/openapi.json": description.get,
     }.items():
         for method in (hdrs.METH_GET, hdrs.METH_HEAD):
             route(method, path, handler, expect_handler=_expect)
