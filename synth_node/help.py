@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import nats.errors
 from nats.aio.msg import Msg
 
+from antiphon.connection import Connection
 from antiphon.errors import MalformedMessage
 from antiphon.events import Accepted, Failure, decode_event
-from antiphon.inbox import is_no_responders
+from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import (
     DEFAULT_WINDOW_BYTES,
     MAX_SAMPLE_RATE,
@@ -24,10 +25,8 @@ from antiphon.request import (
     is_speakable,
 )
 from antiphon.run import Run, Timing
+from antiphon.subjects import Subjects
 from synth_node.text.segments import Spoken
-
-if TYPE_CHECKING:
-    from synth_node.node import SynthNode
 
 WORTH_S: Final = 0.03
 """A segment that the engine makes in less is not worth a request."""
@@ -36,23 +35,38 @@ _HEAD_START_S: Final = 0.002
 _TIMING: Final = Timing()
 
 
+@dataclass(frozen=True, slots=True)
+class Colleagues:
+    """The other slots of a model, on this node and elsewhere.
+
+    most: that may help one utterance at the same time. callers_wait: whether a caller waits for a slot.
+    """
+
+    connection: Connection
+    inboxes: Inboxes
+    subjects: Subjects
+    model: str
+    most: int
+    callers_wait: Callable[[], bool]
+
+
 class Help:
     """What one utterance may ask of the other slots of its model.
 
-    most: helpers at work at the same time. seconds_per_character: of the engine; 0.0 until measured.
-    deadline: end of the utterance's budget on the loop's clock.
+    seconds_per_character: of the engine; 0.0 until measured. deadline: end of the utterance's budget on the
+    loop's clock.
     """
 
     def __init__(
         self,
-        node: SynthNode,
+        colleagues: Colleagues,
         request: SpeechRequest,
         envelope: Envelope,
         deadline: float,
         seconds_per_character: Callable[[], float],
     ) -> None:
-        self.most = node.settings.helpers
-        self._node = node
+        self.most = colleagues.most
+        self._colleagues = colleagues
         self._request = request
         self._envelope = envelope
         self._deadline = deadline
@@ -67,7 +81,7 @@ class Help:
         """Tell whether a segment is worth a request, and no caller waits for the slot that would serve it."""
         expected_s = self._seconds_per_character() * len(spoken.text)
         worth = expected_s == 0.0 or expected_s > WORTH_S
-        return worth and not self._node.callers_wait() and is_speakable(spoken.text)
+        return worth and not self._colleagues.callers_wait() and is_speakable(spoken.text)
 
     @asynccontextmanager
     async def free_slots(self, hint: asyncio.Event) -> AsyncIterator[None]:
@@ -77,9 +91,10 @@ class Help:
         async def on_free(_: Msg) -> None:
             loop.call_later(_HEAD_START_S, hint.set)
 
-        nc = self._node.connection.nc
-        await self._node.connection.established()
-        announcements = await nc.subscribe(self._node.subjects.free(self._node.model), cb=on_free)
+        others = self._colleagues
+        await others.connection.established()
+        free = others.subjects.free(others.model)
+        announcements = await others.connection.nc.subscribe(free, cb=on_free)
         try:
             yield
         finally:
@@ -88,7 +103,7 @@ class Help:
 
     async def ask(self, spoken: Spoken, sample_rate: int) -> Run | None:
         """Return the run of a slot that speaks it as PCM at `sample_rate` Hz; None if none is idle."""
-        node = self._node
+        others = self._colleagues
         answer: asyncio.Future[Run | None] = asyncio.get_running_loop().create_future()
         run: Run | None = None
 
@@ -108,23 +123,23 @@ class Help:
                         run.feed(event)
                 elif isinstance(event, Accepted):
                     run = Run(
-                        node.connection, node.subjects, _TIMING, id=id, node=event.node, slot=event.slot
+                        others.connection, others.subjects, _TIMING, id=id, node=event.node, slot=event.slot
                     )
                     settle(run)
                 elif isinstance(event, Failure):
                     settle(None)
 
-        token = node.inboxes.open(on_message)
+        token = others.inboxes.open(on_message)
         accepted: Run | None = None
         try:
             async with asyncio.timeout(_TIMING.accept_max_s):
-                await self._publish(spoken, sample_rate, node.inboxes.subject(token))
+                await self._publish(spoken, sample_rate, others.inboxes.subject(token))
                 accepted = await answer
         except (TimeoutError, nats.errors.Error):
             pass  # a slot that accepts it later is told that nobody wants it any more
         finally:
             if accepted is None:
-                node.inboxes.close(token)
+                others.inboxes.close(token)
         if accepted is not None:
             self._tokens[accepted.id] = token
         return accepted
@@ -137,8 +152,12 @@ class Help:
         envelope = replace(
             self._envelope, budget_s=max(budget_s, 0.0), attempt=1, stream=True, window=DEFAULT_WINDOW_BYTES
         )
-        await self._node.connection.nc.publish(
-            self._node.synth_subject, encode_request(request), reply=reply, headers=envelope.headers()
+        others = self._colleagues
+        await others.connection.nc.publish(
+            others.subjects.synth(others.model),
+            encode_request(request),
+            reply=reply,
+            headers=envelope.headers(),
         )
 
     async def leave(self, run: Run) -> None:
@@ -146,4 +165,4 @@ class Help:
         await run.cancel()
         token = self._tokens.pop(run.id, None)
         if token is not None:
-            self._node.inboxes.close(token)
+            self._colleagues.inboxes.close(token)

@@ -36,6 +36,7 @@ from synth_node.config import SynthSettings
 from synth_node.delivery import Buffer
 from synth_node.discovery import Discovery
 from synth_node.engine_info import EngineInfo, model_name
+from synth_node.help import Colleagues
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.slot import Slot, SlotRun
@@ -79,6 +80,9 @@ class SynthNode:
         self._runs: dict[str, SlotRun] = {}
         self._rests: set[asyncio.Task[None]] = set()
         self._callers = Cluster()
+        self.colleagues = Colleagues(
+            connection, inboxes, self.subjects, self.model, settings.helpers, self._callers_wait
+        )
         self.presence = Presence(self)
 
     def _synthesizer(self, number: int) -> Synthesizer:
@@ -152,7 +156,7 @@ class SynthNode:
         with suppress(nats.errors.Error):
             await self.connection.nc.publish(self.subjects.free(self.model))
 
-    def callers_wait(self) -> bool:
+    def _callers_wait(self) -> bool:
         """Tell whether any caller waits for a slot of this model."""
         now = asyncio.get_running_loop().time()
         return self._callers.waiting(now, self.model).waiting > 0

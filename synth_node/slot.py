@@ -295,7 +295,9 @@ class Slot:
         if not request.split or not self._node.settings.helpers:
             return None
         pace = self._synthesizer
-        return Help(self._node, request, envelope, run.deadline, lambda: pace.seconds_per_character)
+        return Help(
+            self._node.colleagues, request, envelope, run.deadline, lambda: pace.seconds_per_character
+        )
 
     def _why_stopped(self, run: SlotRun) -> SpeechError:
         if run.cancelled:
