@@ -39,7 +39,8 @@ from synth_node.engine_info import EngineInfo, model_name
 from synth_node.help import Colleagues
 from synth_node.presence import Presence
 from synth_node.resend import send_again
-from synth_node.slot import Slot, SlotRun
+from synth_node.slot import Slot
+from synth_node.slot_run import SlotRun
 from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EngineUnavailable, Synthesizer
 from synth_node.tally import Tally

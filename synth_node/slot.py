@@ -34,6 +34,7 @@ from antiphon.subjects import SYNTH_QUEUE
 from synth_node.delivery import Delivery
 from synth_node.help import Help
 from synth_node.plain_delivery import PlainDelivery
+from synth_node.slot_run import SlotRun
 from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
 
@@ -45,39 +46,6 @@ _START_AGAIN_S: Final = 10.0
 _MAX_REPLY_CHARACTERS: Final = 1024
 """So that no answer, which names an inbox of ours too, passes the server's max_control_line."""
 _log: Final = structlog.get_logger("synth_node")
-
-
-class SlotRun:
-    """One accepted run on this node, until all of its audio is delivered or it is cancelled."""
-
-    def __init__(
-        self, id: str, characters: int, started_at: float, budget_s: float, delivery: Delivery
-    ) -> None:
-        self.id = id
-        self.characters = characters
-        self.started_at = started_at
-        self.deadline = started_at + budget_s
-        self.delivery = delivery
-        self.cancelled = False
-        self._scope: asyncio.Timeout | None = None
-
-    def scope(self) -> asyncio.Timeout:
-        """Return the time limit to work under: it ends with the budget or when the run is cancelled."""
-        self._scope = asyncio.timeout_at(0 if self.cancelled else self.deadline)
-        return self._scope
-
-    def cancel(self) -> None:
-        """Stop working for this run and deliver nothing more."""
-        if not self.cancelled:
-            self.cancelled = True
-            self.delivery.close()
-            self.stop()
-
-    def stop(self) -> None:
-        """Stop working for this run; what is said to the caller then is the slot's decision."""
-        if self._scope is not None and self._scope.when() is not None:
-            with suppress(RuntimeError):  # it has ended by itself
-                self._scope.reschedule(0)
 
 
 class Slot:
