@@ -34,7 +34,7 @@ def make_app(link: Link, settings: GatewaySettings) -> web.Application:
     route(hdrs.METH_GET, "/v1/audio/stream", keys.protect(voice_stream.get), expect_handler=_expect)
     for path, handler in {
         "/v1/models": openai.models,
-        "/v1/models/{id:.+}": openai.model,
+        "/v1/models/{id:(?s:.+)}": openai.model,
         "/v1/audio/models": openai.audio_models,
         "/v1/audio/voices": openai.audio_voices,
         "/check_tts_status": status.check_tts_status,
