@@ -25,6 +25,7 @@ from gateway.openapi_schemas import (
     VOICE,
     Json,
     ref,
+    required,
     schemas,
 )
 from gateway.streaming import MODEL as MODEL_HEADER
@@ -32,6 +33,10 @@ from gateway.voice_messages import PCM_SAMPLE_RATE, Options
 
 _AUDIO: Final[Json] = {content_type: {} for content_type in CONTENT_TYPES.values()}
 _KEY: Final = "key"
+_TOKENS: Final[Json] = {
+    "type": "string",
+    "pattern": r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+(, *[-!#$%&'*+.^_`|~0-9A-Za-z]+)*$",
+}
 _OF_STREAMS: Final = (ID, NODE, MODEL_HEADER)
 
 
@@ -87,7 +92,7 @@ def _path_item(path: str, operations: Mapping[str, Json]) -> Json:
     }
     names = [REQUEST_ID_HEADER, TRACEPARENT]
     headers = [_parameter(name, "header", STRING, description=_OF_REQUESTS[name]) for name in names]
-    placed = [_parameter("id", "path", STRING, required=True)] if "{id}" in path else []
+    placed = [_parameter("id", "path", STRING, needed=True)] if "{id}" in path else []
     return {**item, "parameters": [*placed, *headers]}
 
 
@@ -161,11 +166,9 @@ def _openai_speech() -> Json:
 
 
 def _events(schema: str) -> Json:
-    """Return a body of server-sent events; OpenAPI 3.1 has no word for what is in each of them."""
-    description = f"Events of one line of data each, which is JSON: #/components/schemas/{schema}"
-    return {
-        "text/event-stream": {"schema": {**STRING, "description": description}, "x-itemSchema": ref(schema)}
-    }
+    """Return a body of server-sent events; the schema is that of each event, as is usual before 3.2."""
+    data = {**STRING, "contentMediaType": "application/json", "contentSchema": ref(schema)}
+    return {"text/event-stream": {"schema": {**required(data=data), "description": "Each of the events."}}}
 
 
 def _body(schema: str, others: Mapping[str, Any] | None = None) -> Json:
@@ -174,7 +177,7 @@ def _body(schema: str, others: Mapping[str, Any] | None = None) -> Json:
 
 
 def _voice_stream() -> Json:
-    pcm_rate = f"In Hz; without it the engine's own, or {PCM_SAMPLE_RATE} for pcm."
+    pcm_rate = f"{SAMPLE_RATE['description']} Of pcm {PCM_SAMPLE_RATE}."
     kinds = {
         "voice": VOICE,
         "model": MODEL,
@@ -190,7 +193,7 @@ def _voice_stream() -> Json:
         "summary": "Open a WebSocket that speaks a text while it is being written",
         "parameters": [
             *(_parameter(name, "query", schema) for name, schema in kinds.items()),
-            _parameter("Sec-WebSocket-Protocol", "header", STRING, description=protocol),
+            _parameter("Sec-WebSocket-Protocol", "header", _TOKENS, description=protocol),
         ],
         "responses": {"101": reply("Switching to the WebSocket protocol, RFC 6455"), **errors(codes)},
     }
@@ -238,8 +241,8 @@ def _tells(id: str, summary: str, schema: str, *, codes: Iterable[str] = ()) -> 
     }
 
 
-def _parameter(name: str, place: str, schema: Json, *, required: bool = False, description: str = "") -> Json:
+def _parameter(name: str, place: str, schema: Json, *, needed: bool = False, description: str = "") -> Json:
     made: Json = {"name": name, "in": place, "schema": schema}
-    if required:
+    if needed:
         made["required"] = True
     return {**made, "description": description} if description else made

@@ -50,7 +50,7 @@ SAMPLE_RATE: Final[Json] = {
     "type": "integer",
     "minimum": MIN_SAMPLE_RATE,
     "maximum": MAX_SAMPLE_RATE,
-    "description": "In Hz; without it the engine's own.",
+    "description": "In Hz; a format may have only some. Without it the engine's own.",
 }
 MODEL: Final[Json] = {
     "type": "string",
