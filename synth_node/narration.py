@@ -110,6 +110,7 @@ class Narration:
         self._at = 0
         self._ahead = 1 if help is None else 2 * help.most + 1  # segments that may be begun ahead
         self._rate: int | None = None
+        self._has_sounded = False
         self._n_helping = 0
         self._moved = asyncio.Event()
         self._hint = asyncio.Event()
@@ -138,6 +139,7 @@ class Narration:
             n_words += len(words)
             if pcm or words:
                 yield Samples(samples.sample_rate, pcm, words)
+                self._sounds(samples.sample_rate)
 
     def _look_around(self) -> None:
         """Have everybody who waits see what has changed."""
@@ -163,7 +165,7 @@ class Narration:
         """Speak what nobody else does, in order, until a segment fails: nobody will hear beyond it."""
         while True:
             index = self._next()
-            if index is None or (index > self._at and self._n_bytes_ahead() > AHEAD_BYTES):
+            if index is None or (index > self._at and not self._may_go_ahead()):
                 self._moved.clear()
                 await self._moved.wait()
                 continue
@@ -185,19 +187,24 @@ class Narration:
                 segment.put(samples)
                 if self._rate is None:
                     self._rate = samples.sample_rate
-                    self._look_for_help(self._rate)
                 while segment.n_bytes > (HEAD_BYTES if index == self._at else AHEAD_BYTES):
                     if index != self._at and self._segments[self._at].maker == "nobody":
                         raise _WantedEarlier
                     segment.changed.clear()
                     await segment.changed.wait()
 
-    def _n_bytes_ahead(self) -> int:
-        return sum(segment.n_bytes for segment in self._reach()[1:] if segment.maker == "engine")
+    def _may_go_ahead(self) -> bool:
+        n_bytes = sum(segment.n_bytes for segment in self._reach()[1:] if segment.maker == "engine")
+        return self._has_sounded and n_bytes <= AHEAD_BYTES
 
     # -- help
 
-    def _look_for_help(self, sample_rate: int) -> None:
+    def _sounds(self, sample_rate: int) -> None:
+        """Begin segments ahead, here and elsewhere: the first sound is on its way, and nothing delays it."""
+        if self._has_sounded:
+            return
+        self._has_sounded = True
+        self._moved.set()
         if self._help is not None and self._help.can_give(sample_rate):
             self._spawn(self._ask(self._help, sample_rate), "ask for help")
 

@@ -26,6 +26,8 @@ from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, parts
 __all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
 
 Spoke = EncodedAudio | Segment | Words
+_FIRST_S: Final = 0.05
+"""So little is encoded at a time until there is audio: a fast engine has made all of a segment by then."""
 _PAUSE_RATE: Final = 24_000
 """Sample rate in Hz of silence that stands before the first sound of an engine that makes files."""
 
@@ -227,8 +229,12 @@ class Synthesizer:
                     begins = None
                 if words := _words(joined, segment, some.words):
                     yield Words(words)
-                for piece in await self._encode(joined.encode, some.sample_rate, some.pcm):
-                    yield piece
+                pcm = some.pcm
+                while pcm:
+                    n_bytes = len(pcm) if joined.heard else 2 * round(_FIRST_S * some.sample_rate)
+                    for piece in await self._encode(joined.encode, some.sample_rate, pcm[:n_bytes]):
+                        yield piece
+                    pcm = pcm[n_bytes:]
 
     @contextmanager
     def _encoder(self, request: SpeechRequest) -> Iterator[Joined]:
