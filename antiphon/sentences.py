@@ -70,14 +70,17 @@ def sentences(text: str) -> list[str]:
     before a list item, or when the next line's first word would still have fitted or no line is longer than
     40 columns; never before a lower-case letter, nor after a comma.
     """
+    return list(each_sentence(text))
+
+
+def each_sentence(text: str) -> Iterator[str]:
+    """Yield the same sentences, each as soon as it is found."""
     latin = "de" if len(set(_GERMAN.findall(text[:2000]))) > 1 else "en"
-    found: list[str] = []
     for unit in _units(text):
         if _MAY_END.search(unit) is None:
-            found.append(unit)
+            yield unit
         else:
-            found += _unit_sentences(unit, latin)
-    return found
+            yield from _unit_sentences(unit, latin)
 
 
 def _units(text: str) -> Iterator[str]:
@@ -126,14 +129,14 @@ def _ends_on_purpose(line: str, following: str, *, width: int, narrow: bool) -> 
     return narrow or len(line) + 1 + len(word[1]) <= width
 
 
-def _unit_sentences(unit: str, latin: str) -> list[str]:
+def _unit_sentences(unit: str, latin: str) -> Iterator[str]:
     """Split a unit a block at a time; a block's last sentence goes on in the next block."""
     language = latin if unit.isascii() else _language(unit, latin)
     plain = _ODD.sub(lambda match: match[0].translate(_PLAIN), unit)  # there are few: ten times as fast
     if "://" in plain or "www." in plain:  # what looks like marks in there is none
         plain = _ADDRESS.sub(lambda match: "x" * len(match[0]), plain)
     ends: list[int] = []
-    at = 0
+    at = begin = n_told = 0
     while at < len(unit):
         lengths = _segment(language, plain[at : at + _BLOCK])
         is_last = at + _BLOCK >= len(unit)
@@ -143,7 +146,11 @@ def _unit_sentences(unit: str, latin: str) -> list[str]:
             at += length
             if is_last or length < _BLOCK:  # one that fills a block goes on in the next
                 _end(unit, ends, at)
-    return [unit[begin:end] for begin, end in pairwise([0, *ends])]
+        n_certain = len(ends) if is_last else len(ends) - 1  # the last may still move
+        for end in ends[n_told:n_certain]:
+            yield unit[begin:end]
+            begin = end
+        n_told = max(n_told, n_certain)
 
 
 def _segment(language: str, plain: str) -> list[int]:

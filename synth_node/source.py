@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import Executor
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 
 from antiphon.request import SpeechRequest
 from synth_node.audio.pipeline import decoded_as_it_comes, file_head
 from synth_node.engine_host import EngineHost
 from synth_node.narration import Samples, SpokenWord
-from synth_node.text.segments import Spoken
+from synth_node.text.segments import Part, Spoken
 from synth_node.utterance import NotStarted, Utterance
 
 
@@ -20,6 +20,25 @@ class Source:
     def __init__(self, host: EngineHost, decoding: Executor) -> None:
         self._host = host
         self._decoding = decoding
+        self._begun: Utterance | None = None
+
+    @asynccontextmanager
+    async def cut(self, request: SpeechRequest, parts: Iterator[Part]) -> AsyncIterator[list[Part]]:
+        """Give the parts of a text, while the engine has begun with the first segment; only when ready.
+
+        Where the request goes on with a lost run, the engine has not begun.
+        """
+        text: list[Part] = []
+        try:
+            for part in parts:
+                text.append(part)
+                if isinstance(part, Spoken) and self._begun is None and request.resume is None:
+                    self._begun = self._start(request, part.text)
+            yield text
+        finally:
+            if self._begun is not None:
+                self.leave(self._begun)
+                self._begun = None
 
     async def samples(
         self, request: SpeechRequest, spoken: Spoken, sample_rate: int | None
@@ -47,18 +66,11 @@ class Source:
     async def begin(self, request: SpeechRequest, text: str) -> tuple[Utterance, bytes | None]:
         """Return the utterance and its first bytes; it has been left if this raises."""
         while True:
-            await self._host.ready()
-            utterance = self._host.speak(
-                {
-                    "text": text,
-                    "voice": request.voice,
-                    "speed": request.speed,
-                    "format": request.format,
-                    "sample_rate": request.sample_rate,
-                    "input_type": request.input_type,
-                    "timestamps": request.timestamps,
-                }
-            )
+            if self._begun is None:
+                await self._host.ready()
+                utterance = self._start(request, text)
+            else:
+                utterance, self._begun = self._begun, None
             try:
                 return utterance, await utterance.next()
             except NotStarted:
@@ -66,6 +78,19 @@ class Source:
             except BaseException:
                 self._host.leave(utterance)
                 raise
+
+    def _start(self, request: SpeechRequest, text: str) -> Utterance:
+        return self._host.speak(
+            {
+                "text": text,
+                "voice": request.voice,
+                "speed": request.speed,
+                "format": request.format,
+                "sample_rate": request.sample_rate,
+                "input_type": request.input_type,
+                "timestamps": request.timestamps,
+            }
+        )
 
     def leave(self, utterance: Utterance) -> None:
         """Want no more of an utterance; if the engine is still at it, it is cancelled."""

@@ -21,7 +21,7 @@ from synth_node.engine_process import EngineUnavailable
 from synth_node.help import Help
 from synth_node.narration import Samples, SpokenWord, narration
 from synth_node.source import Source
-from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, parts
+from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, each_part
 
 __all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
 
@@ -122,7 +122,10 @@ class Synthesizer:
         await self._host.ready()
         self._check(request)
         total_s = 0.0
-        async with aclosing(self._pieces(request, self._parts(request), help)) as pieces:
+        async with (
+            self._source.cut(request, self._parts(request)) as text,
+            aclosing(self._pieces(request, text, help)) as pieces,
+        ):
             async for piece in pieces:
                 if isinstance(piece, EncodedAudio):
                     total_s += piece.duration_s
@@ -140,13 +143,13 @@ class Synthesizer:
         if request.timestamps and not info.words:
             raise InvalidRequest("this model does not tell when words are heard", param="timestamps")
 
-    def _parts(self, request: SpeechRequest) -> list[Part]:
+    def _parts(self, request: SpeechRequest) -> Iterator[Part]:
         if request.input_type == "ssml" or not request.split:
-            return [Spoken(0, request.text)]
+            return iter([Spoken(0, request.text)])
         if not self._segment_characters:
             limit = max(len(request.text), LEAST_MOST)
-            return parts(request.text, first=limit, most=limit)
-        return parts(request.text, most=self._segment_characters)
+            return each_part(request.text, first=limit, most=limit)
+        return each_part(request.text, most=self._segment_characters)
 
     async def _pieces(
         self, request: SpeechRequest, text: list[Part], help: Help | None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from antiphon.errors import InvalidRequest
-from antiphon.sentences import sentences
+from antiphon.sentences import each_sentence
 from synth_node.text.graphemes import is_boundary
 
 MAX_PAUSE_MS: Final = 60_000
@@ -76,22 +76,23 @@ def parts(text: str, *, first: int = 120, most: int = 300) -> list[Part]:
         InvalidRequest: a pause is longer than 60 s.
         ValueError: `most` is under 40, or `first` under 20.
     """
+    return list(each_part(text, first=first, most=most))
+
+
+def each_part(text: str, *, first: int = 120, most: int = 300) -> Iterator[Part]:
+    """Yield the same parts, each as soon as it is found. Raises what `parts` does."""
     if most < LEAST_MOST or first < LEAST:
         raise ValueError(f"segments of {first} and {most} characters: at least {LEAST} and {LEAST_MOST}")
-    found: list[Part] = []
     at = 0
     limit = min(first, most)  # of the first segment; 0 afterwards
     for mark in _PAUSE.finditer(text):
         for begin, end in _segments(text, at, mark.start(), first=limit, most=most):
-            found.append(Spoken(begin, text[begin:end]))
+            yield Spoken(begin, text[begin:end])
             limit = 0 if _SAID.search(text, begin, end) else limit
-        found.append(Pause(mark.start(), len(mark[0]), _pause_ms(mark)))
+        yield Pause(mark.start(), len(mark[0]), _pause_ms(mark))
         at = mark.end()
-    found += (
-        Spoken(begin, text[begin:end])
-        for begin, end in _segments(text, at, len(text), first=limit, most=most)
-    )
-    return found
+    for begin, end in _segments(text, at, len(text), first=limit, most=most):
+        yield Spoken(begin, text[begin:end])
 
 
 def _pause_ms(mark: re.Match[str]) -> int:
@@ -137,7 +138,7 @@ def _said(text: str, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
     start = stop = -1
     is_said = ends_paragraph = False
     at = begin
-    for sentence in sentences(text[begin:end]):
+    for sentence in each_sentence(text[begin:end]):
         following = at + len(sentence)
         new_stop = at + len(sentence.rstrip())
         if new_stop > at:
