@@ -264,7 +264,7 @@ class Synthesizer:
 
     async def _end(self, joined: Joined) -> list[EncodedAudio]:
         pieces = await self._encode(joined.flush)
-        if not joined.heard:
+        if not joined.has_sound:
             raise NothingToSpeak("the engine made no sound of this text", param="text")
         return pieces
 

@@ -32,8 +32,10 @@ class Joined:
         self._speech_start = 0
         self._fine_bytes = 0
         self._n_told = 0
+        self.has_sound = False
+        """Whether there were samples, if only such as are left out."""
         self.heard = False
-        """Whether anything was encoded."""
+        """Whether any of it was encoded."""
 
     def begin(self, segment: int) -> None:
         """What follows is the sound of this segment, and then the pause behind it."""
@@ -63,6 +65,7 @@ class Joined:
     def encode(self, rate: int, pcm: bytes) -> list[EncodedAudio]:
         """Take mono s16le samples at `rate` Hz, the same every time; return what is encoded so far."""
         encoder = self._encoder or self._start(rate)
+        self.has_sound = self.has_sound or bool(pcm)
         if self._skip_bytes:
             skipped = pcm[: self._skip_bytes]
             self._skip_bytes -= len(skipped)

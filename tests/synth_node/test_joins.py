@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from antiphon.errors import InvalidRequest
 from antiphon.events import Segment
-from antiphon.request import CONTENT_TYPES, SpeechRequest
+from antiphon.request import CONTENT_TYPES, Resume, SpeechRequest
 from synth_node.audio.encode import make_encoder
 from synth_node.synthesizer import EncodedAudio, Synthesizer
 
@@ -85,3 +86,17 @@ async def test_real_speech_joins_without_a_click_and_with_its_pauses() -> None:
     pauses, natural = pauses_ms(samples), pauses_ms(array.array("h", in_one_go))
     assert len(pauses) == len(natural), "each sentence keeps its pause, and no other is there"
     assert pauses == pytest.approx(natural, abs=60)
+
+
+async def test_a_listener_who_has_heard_all_of_it_gets_no_more() -> None:
+    async with Synthesizer("tone") as synthesizer:
+        _, segments = await spoken(synthesizer, TEXT)
+        resume = Resume(segments[-1].offset, 3600.0)
+        assert (await spoken(synthesizer, TEXT, resume=resume))[0] == b""
+
+
+async def test_a_place_that_is_no_beginning_of_a_segment_is_refused() -> None:
+    async with Synthesizer("tone") as synthesizer:
+        with pytest.raises(InvalidRequest) as caught:
+            await spoken(synthesizer, TEXT, resume=Resume(1))
+        assert caught.value.param == "resume"
