@@ -7,7 +7,22 @@ import sys
 import time
 from typing import Final
 
-NAMES: Final = ("dispatch", "throughput", "overhead", "memory", "cancel", "failover", "forecast", "chaos")
+NAMES: Final = (
+    "dispatch",
+    "throughput",
+    "overhead",
+    "memory",
+    "cancel",
+    "failover",
+    "forecast",
+    "chaos",
+    "first_sound",
+    "first_byte",
+    "speed_up",
+    "encoders",
+    "isolation",
+    "long_streams",
+)
 
 
 def main() -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import struct
 import time
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import lameenc
 
@@ -63,3 +66,47 @@ def sleeper(text: str) -> bytes:
     audio = fingerprinted(text)
     time.sleep(max(0.0, until - time.monotonic()))
     return audio
+
+
+class Reader:
+    """Sleep in proportion to the text, and yield a tone in proportion: a reader that costs no CPU.
+
+    The environment says how long, in milliseconds per character: BENCH_MS, and BENCH_AUDIO_MS of audio.
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self) -> None:
+        self._s, self._audio_s = (float(os.environ[name]) / 1000 for name in ("BENCH_MS", "BENCH_AUDIO_MS"))
+
+    def synthesize(self, request: Any) -> Iterator[bytes]:
+        """Yield a piece for every 20 characters, when they have been read."""
+        until, n_all = time.monotonic(), len(request.text)
+        for start in range(0, n_all, 20):
+            n_characters = min(20, n_all - start)
+            until += n_characters * self._s
+            time.sleep(max(0.0, until - time.monotonic()))
+            yield _tone(round(n_characters * self._audio_s * SAMPLE_RATE))
+
+
+class Stamped:
+    """Yield 200 ms of a tone, 300 ms later the same; the file BENCH_STAMPS tells when the first left."""
+
+    sample_rate = SAMPLE_RATE
+
+    def synthesize(self, request: Any) -> Iterator[bytes]:
+        """Write a line of seconds on the monotonic clock, which all processes of a machine share."""
+        piece = _tone(SAMPLE_RATE // 5)
+        left_at = time.monotonic()
+        yield piece
+        with open(os.environ["BENCH_STAMPS"], "a") as file:
+            file.write(f"{left_at!r}\n")
+        time.sleep(0.3)
+        yield piece
+
+
+@cache
+def _tone(n_samples: int) -> bytes:
+    """Return a tone that changes its pitch: one that does not is easier to encode than speech."""
+    phases = (0.07 * i + 12 * math.sin(i / 1500) for i in range(n_samples))
+    return struct.pack(f"<{n_samples}h", *(round(8000 * math.sin(phase)) for phase in phases))
