@@ -77,10 +77,13 @@ class Help:
         """Tell whether samples at that rate, in Hz, can be asked for at all."""
         return self.most > 0 and MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE
 
+    def is_slow(self, spoken: Spoken) -> bool:
+        """Tell whether the engine is known to take long for a segment: help is due before its first sound."""
+        return self._seconds_per_character() * len(spoken.text) > WORTH_S
+
     def is_due(self, spoken: Spoken) -> bool:
         """Tell whether a segment is worth a request, and no caller waits for the slot that would serve it."""
-        expected_s = self._seconds_per_character() * len(spoken.text)
-        worth = expected_s == 0.0 or expected_s > WORTH_S
+        worth = self._seconds_per_character() == 0.0 or self.is_slow(spoken)
         return worth and not self._colleagues.callers_wait() and is_speakable(spoken.text)
 
     @asynccontextmanager

@@ -102,19 +102,28 @@ class SegmentAudio:
 class Narration:
     """The segments of one utterance, to be listened to in order. Made by `narration`."""
 
-    def __init__(self, spoken: Sequence[Spoken], engine: Engine, help: Help | None, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        spoken: Sequence[Spoken],
+        engine: Engine,
+        help: Help | None,
+        sample_rate: int | None,
+        spawn: Spawn,
+    ) -> None:
         self._segments = [SegmentAudio(part) for part in spoken]
         self._engine = engine
         self._help = help
         self._spawn = spawn
         self._at = 0
         self._ahead = 1 if help is None else 2 * help.most + 1  # segments that may be begun ahead
-        self._rate: int | None = None
-        self._has_sounded = False
+        self._rate = sample_rate
+        self._has_sounded = self._asks = False
         self._n_helping = 0
         self._moved = asyncio.Event()
         self._hint = asyncio.Event()
         spawn(self._work(), "speak segments")
+        if sample_rate is not None and help is not None and help.is_slow(spoken[0]):
+            self._look_for_help(sample_rate)
 
     async def segment(self, index: int) -> AsyncGenerator[Samples, None]:
         """Yield the samples of a segment, the one after the last that was asked for. Raises SpeechError."""
@@ -201,11 +210,14 @@ class Narration:
 
     def _sounds(self, sample_rate: int) -> None:
         """Begin segments ahead, here and elsewhere: the first sound is on its way, and nothing delays it."""
-        if self._has_sounded:
-            return
-        self._has_sounded = True
-        self._moved.set()
-        if self._help is not None and self._help.can_give(sample_rate):
+        if not self._has_sounded:
+            self._has_sounded = True
+            self._moved.set()
+            self._look_for_help(sample_rate)
+
+    def _look_for_help(self, sample_rate: int) -> None:
+        if self._help is not None and self._help.can_give(sample_rate) and not self._asks:
+            self._asks = True
             self._spawn(self._ask(self._help, sample_rate), "ask for help")
 
     async def _ask(self, help: Help, sample_rate: int) -> None:
@@ -278,11 +290,14 @@ class Alone:
 
 @asynccontextmanager
 async def narration(
-    spoken: Sequence[Spoken], engine: Engine, help: Help | None
+    spoken: Sequence[Spoken], engine: Engine, help: Help | None, sample_rate: int | None
 ) -> AsyncIterator[Narration | Alone]:
-    """Have segments made, as far ahead as the listener's pace allows; leaving stops all of it."""
+    """Have segments made, as far ahead as the listener's pace allows; leaving stops all of it.
+
+    sample_rate: of the engine's PCM in Hz; None for one that makes files, until it has made the first.
+    """
     if len(spoken) < 2:
         yield Alone(spoken, engine)
         return
     async with background() as spawn:
-        yield Narration(spoken, engine, help, spawn)
+        yield Narration(spoken, engine, help, sample_rate, spawn)

@@ -201,7 +201,7 @@ class Synthesizer:
         first = _first_segment(request.resume, spoken)
         engine = partial(self._source.samples, request)
         with self._encoder(request) as joined:
-            async with narration(spoken[first:], engine, help) as narrated:
+            async with narration(spoken[first:], engine, help, self.info.sample_rate) as narrated:
                 index = first - 1
                 for part in _from_segment(text, first):
                     if isinstance(part, Pause):
