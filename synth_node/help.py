@@ -71,7 +71,7 @@ class Help:
         self._envelope = envelope
         self._deadline = deadline
         self._seconds_per_character = seconds_per_character
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[Run, str] = {}
 
     def can_give(self, sample_rate: int) -> bool:
         """Tell whether samples at that rate, in Hz, can be asked for at all."""
@@ -144,7 +144,7 @@ class Help:
             if accepted is None:
                 others.inboxes.close(token)
         if accepted is not None:
-            self._tokens[accepted.id] = token
+            self._tokens[accepted] = token
         return accepted
 
     async def _publish(self, spoken: Spoken, sample_rate: int, reply: str) -> None:
@@ -165,7 +165,12 @@ class Help:
 
     async def leave(self, run: Run) -> None:
         """Want no more of a run; one that is not over is cancelled."""
-        await run.cancel()
-        token = self._tokens.pop(run.id, None)
+        token = self._tokens.pop(run, None)
         if token is not None:
             self._colleagues.inboxes.close(token)
+            await run.cancel()
+
+    async def leave_all(self) -> None:
+        """Want no more of any run."""
+        for run in list(self._tokens):
+            await self.leave(run)

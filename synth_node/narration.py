@@ -61,6 +61,8 @@ class SegmentAudio:
     def __init__(self, spoken: Spoken) -> None:
         self.spoken = spoken
         self.maker: Literal["nobody", "engine", "helper"] = "nobody"
+        self.may_be_given = True
+        """Whether a helper may make it: one that was lost with it may have died of it."""
         self.n_bytes = 0
         self._pieces: deque[Samples] = deque()
         self._ended = False
@@ -118,6 +120,7 @@ class Narration:
         self._ahead = 1 if help is None else 2 * help.most + 1  # segments that may be begun ahead
         self._rate = sample_rate
         self._has_sounded = self._asks = False
+        self._end = len(self._segments)  # nobody will hear beyond a segment that has failed
         self._n_helping = 0
         self._moved = asyncio.Event()
         self._hint = asyncio.Event()
@@ -157,7 +160,7 @@ class Narration:
             segment.changed.set()
 
     def _reach(self) -> Sequence[SegmentAudio]:
-        return self._segments[self._at : self._at + self._ahead + 1]
+        return self._segments[self._at : min(self._at + self._ahead + 1, self._end)]
 
     def _next(self) -> int | None:
         """Return the first segment within reach that nobody makes."""
@@ -171,7 +174,7 @@ class Narration:
     # -- the slot's own engine
 
     async def _work(self) -> None:
-        """Speak what nobody else does, in order, until a segment fails: nobody will hear beyond it."""
+        """Speak what nobody else does, in order."""
         while True:
             index = self._next()
             if index is None or (index > self._at and not self._may_go_ahead()):
@@ -186,7 +189,7 @@ class Narration:
                 segment.renew()
             except SpeechError as exc:
                 segment.end(exc)
-                return
+                self._end = index + 1
             else:
                 segment.end()
 
@@ -224,7 +227,7 @@ class Narration:
         """Give segments ahead to idle slots, one request each."""
         async with help.free_slots(self._hint):
             while True:
-                index = self._next()
+                index = self._next_to_give()
                 if index is None or self._n_helping >= help.most:
                     self._moved.clear()
                     await self._moved.wait()
@@ -236,6 +239,11 @@ class Narration:
                 ):
                     await self._hint.wait()  # until a slot becomes free
 
+    def _next_to_give(self) -> int | None:
+        reach = enumerate(self._reach(), self._at)
+        free = (i for i, segment in reach if segment.maker == "nobody" and segment.may_be_given)
+        return next(free, None)
+
     async def _helped(self, help: Help, segment: SegmentAudio, index: int, sample_rate: int) -> bool:
         """Have one segment made by an idle slot; False when there is none."""
         segment.maker = "helper"
@@ -243,6 +251,7 @@ class Narration:
         if run is None:
             self._give_back(segment)
             return False
+        segment.may_be_given = False
         self._n_helping += 1
         self._spawn(self._listen(help, run, segment, index, sample_rate), "listen to a helper")
         return True
@@ -299,5 +308,9 @@ async def narration(
     if len(spoken) < 2:
         yield Alone(spoken, engine)
         return
-    async with background() as spawn:
-        yield Narration(spoken, engine, help, sample_rate, spawn)
+    try:
+        async with background() as spawn:
+            yield Narration(spoken, engine, help, sample_rate, spawn)
+    finally:
+        if help is not None:
+            await help.leave_all()  # also those to whom nobody has listened yet

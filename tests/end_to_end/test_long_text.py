@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from antiphon.client import TtsClient
+from antiphon.errors import AttemptsExhausted, EngineFailed
 from antiphon.events import Segment
 from antiphon.request import SpeechRequest
 from antiphon.utterance import Utterance
@@ -141,3 +142,65 @@ async def test_another_node_goes_on_where_the_listener_is(
     assert said(spelled(audio)) == said(TEXT), "nothing is missing, nothing is said twice"
     assert utterance.end is not None
     assert utterance.end.audio_ms == pytest.approx(1000 * len(audio) / 2 / SAMPLE_RATE, abs=5)
+
+
+CRASHING = """
+import os, time
+
+def tts_api(text):
+    with open(__file__ + ".begun", "a") as log:
+        log.write(text[:4] + "\\n")
+    for _ in range(10):
+        time.sleep(0.02)
+        yield bytes(1600)
+    if text.startswith("KILL"):
+        os._exit(3)
+    if text.startswith("FAIL"):
+        raise ValueError("no such word")
+tts_api.sample_rate = 16000
+"""
+
+
+@pytest.fixture
+def crashing(tmp_path: Path) -> Path:
+    """Return the file of an engine that dies of some texts."""
+    file = tmp_path / "crashing.py"
+    file.write_text(CRASHING)
+    return file
+
+
+async def listen(utterance: Utterance) -> None:
+    """Take all of the audio, and leave it."""
+    async with asyncio.timeout(GUARD_S):
+        async for _ in utterance:
+            pass
+
+
+async def test_a_segment_that_kills_engines_is_not_handed_round(
+    start_node: StartNode, client: TtsClient, crashing: Path
+) -> None:
+    for _ in range(4):
+        await start_node(engine=f"{crashing}:tts_api", segment_characters=40)
+    await until_ready(client, 4)
+    good = "This is a sentence that can be spoken. "
+    request = SpeechRequest(3 * good + "KILL is said here and no more. " + good)
+    async with client.utterance(request) as utterance:
+        with pytest.raises(AttemptsExhausted):
+            await listen(utterance)
+    begun = await asyncio.to_thread(Path(f"{crashing}.begun").read_text)
+    assert begun.count("KILL") <= 6, "a helper and the engine, three times"
+
+
+async def test_a_helper_is_lost_after_a_segment_ahead_has_failed(
+    start_node: StartNode, client: TtsClient, crashing: Path
+) -> None:
+    nodes = [await start_node(engine=f"{crashing}:tts_api", segment_characters=40) for _ in range(2)]
+    await until_ready(client, 2)
+    begun = Path(f"{crashing}.begun")
+    text = "One sentence is here and it is said. TWO sentences are here and are said. "
+    async with client.utterance(SpeechRequest(text + "FAIL is the third and cannot be said.")) as utterance:
+        (helper,) = [node for node in nodes if not utterance.node.startswith(node.name)]
+        await until(lambda: "FAIL" in begun.read_text(), "the segment that fails is begun")
+        helper.send_signal(signal.SIGKILL)
+        with pytest.raises(EngineFailed):
+            await listen(utterance)
