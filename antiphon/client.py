@@ -17,6 +17,7 @@ from antiphon.dispatch import Dispatcher
 from antiphon.errors import InvalidRequest, MalformedMessage, NoNodes, NotConnected, SpeechError
 from antiphon.heartbeat import Voice, VoiceList, decode_heartbeat, decode_voices, decode_waiting
 from antiphon.inbox import inboxes
+from antiphon.lengths import with_length
 from antiphon.request import SpeechRequest
 from antiphon.run import Timing
 from antiphon.status import StatusRounds
@@ -72,7 +73,9 @@ class TtsClient:
         async with self.utterance(
             request, model=model, timeout_s=timeout_s, hold_bytes=_HELD_BYTES
         ) as utterance:
-            return b"".join([chunk async for chunk in utterance])
+            is_whole = utterance.end is not None
+            audio = b"".join([chunk async for chunk in utterance])
+        return audio if is_whole else with_length(audio, format)
 
     async def stream(
         self,

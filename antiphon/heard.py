@@ -19,7 +19,7 @@ class Heard:
         self._at: Position | None = None
         self._offsets: dict[int, int] = {}  # segment -> its first character, from the listener's on
         self._last_segment = -1
-        self._last_word = -1
+        self._last_word = self._told_word = -1
 
     def note(self, event: AudioChunk | Segment | Words) -> bytes | Segment | Words | None:
         """Return what the listener is to be given for an event; None if it has been told before."""
@@ -39,11 +39,11 @@ class Heard:
                 new = tuple(
                     replace(w, start_ms=w.start_ms + self.before_ms, end_ms=w.end_ms + self.before_ms)
                     for w in words
-                    if w.offset > self._last_word
+                    if w.offset > self._told_word
                 )
                 if not new:
                     return None
-                self._last_word = new[-1].offset
+                self._last_word = max(self._last_word, new[-1].offset)
                 return Words(new)
 
     def resume(self) -> Resume | None:
@@ -51,6 +51,7 @@ class Heard:
         if self._at is None or self._at.segment not in self._offsets:
             return None
         self.before_ms += round(1000 * self._at.run_s)
+        self._told_word = self._last_word
         resume = Resume(self._offsets[self._at.segment], self._at.seconds)
         self._at = replace(self._at, run_s=0.0)
         return resume

@@ -135,6 +135,8 @@ class Utterance:
             await self._go_on(run, exc)
             return None
         if event is None:
+            if run.end is None:
+                raise RuntimeError("the iteration over an utterance that was broken off cannot go on")
             self._finish(run)
             return None
         return self._heard.note(event)
@@ -146,6 +148,8 @@ class Utterance:
         resume = self._heard.resume()
         if not exc.retryable or request.format == "flac" or resume is None:
             raise exc
+        if request.resume is None or resume.offset > request.resume.offset:
+            self._lost = 0  # it has spoken since the last loss, so it is not the text that kills
         self._count_loss(exc)
         self._ticket.ask(replace(request, resume=resume))
         self._run = await self._dispatcher.acquire(self._ticket)

@@ -47,12 +47,16 @@ class Source:
         utterance, piece = await self.begin(request, spoken.text)
         try:
             if (rate := utterance.sample_rate) and piece is not None:
+                half = b""  # of a sample, to be completed; at the end of a segment it is none
                 while piece is not None:
                     words = tuple(
                         SpokenWord(word.offset, word.length, word.start / rate, word.end / rate)
                         for word in utterance.take_words()
                     )
-                    yield Samples(rate, piece, words)
+                    piece = half + piece if half else piece
+                    n_whole = len(piece) & ~1
+                    half = piece[n_whole:]
+                    yield Samples(rate, piece[:n_whole], words)
                     piece = await utterance.next()
             elif piece is not None:
                 head, _ = await file_head(piece, utterance.next)

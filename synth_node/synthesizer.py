@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from antiphon.errors import AudioTooLarge, InvalidRequest, NothingToSpeak
 from antiphon.events import Segment, Word, Words
-from antiphon.request import Resume, SpeechRequest
+from antiphon.request import Resume, SpeechRequest, is_speakable
 from synth_node.audio.encode import Encoder, check_format, make_encoder
 from synth_node.audio.joined import Joined
 from synth_node.audio.pipeline import EncodedAudio, decoded_as_it_comes, file_head, passed_on, passes
@@ -28,8 +29,6 @@ __all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
 Spoke = EncodedAudio | Segment | Words
 _FIRST_S: Final = 0.05
 """So little is encoded at a time until there is audio: a fast engine has made all of a segment by then."""
-_PAUSE_RATE: Final = 24_000
-"""Sample rate in Hz of silence that stands before the first sound of an engine that makes files."""
 
 
 class Synthesizer:
@@ -158,7 +157,7 @@ class Synthesizer:
         if self.info.sample_rate is None and len(text) == 1 and len(spoken) == 1 and request.resume is None:
             works = self._whole_file(request, spoken[0])
         else:
-            works = self._joined(request, text, spoken, help)
+            works = self._joined(request, text, help)
         async with aclosing(works) as pieces:
             async for piece in pieces:
                 yield piece
@@ -191,40 +190,67 @@ class Synthesizer:
                 async for rate, pcm in samples:
                     for piece in await self._encode(joined.encode, rate, pcm):
                         yield piece
-            for piece in await self._end(joined):
+            for piece in await self._end(joined, request):
                 yield piece
 
     async def _joined(
-        self, request: SpeechRequest, text: list[Part], spoken: list[Spoken], help: Help | None
+        self, request: SpeechRequest, text: list[Part], help: Help | None
     ) -> AsyncGenerator[Spoke, None]:
         """Speak all segments, and the pauses between them, through one encoder."""
-        first = _first_segment(request.resume, spoken)
-        engine = partial(self._source.samples, request)
+        n_before = 0
+        if request.resume is not None:
+            n_before, text = self._rest(request, request.resume, text)
+        spoken = [part for part in text if isinstance(part, Spoken)]
+        segments = [
+            Segment(index, n_before + len(spoken), part.offset, len(part.text))
+            for index, part in enumerate(spoken, n_before)
+        ]
+        engine, sample_rate = partial(self._source.samples, request), self.info.sample_rate
+        n_begun = 0
         with self._encoder(request) as joined:
-            async with narration(spoken[first:], engine, help, self.info.sample_rate) as narrated:
-                index = first - 1
-                for part in _from_segment(text, first):
+            joined.begin(n_before)
+            async with narration(spoken, engine, help, sample_rate) as narrated:
+                told = bool(segments) and isinstance(text[0], Pause)
+                if told:
+                    yield segments[0]  # silence before all belongs to it
+                for part in text:
                     if isinstance(part, Pause):
-                        rate = self.info.sample_rate or _PAUSE_RATE
-                        for piece in await self._encode(joined.silence, rate, part.ms):
+                        for piece in await self._encode(joined.silence, sample_rate, part.ms):
                             yield piece
                         continue
-                    index += 1
-                    segment = Segment(index, len(spoken), part.offset, len(part.text))
-                    async with aclosing(
-                        self._segment(joined, segment, narrated.segment(index - first))
-                    ) as pieces:
+                    samples = narrated.segment(n_begun)
+                    sound = self._segment(joined, segments[n_begun], samples, told=told)
+                    async with aclosing(sound) as pieces:
                         async for spoke in pieces:
                             yield spoke
-            for piece in await self._end(joined):
+                    n_begun, told = n_begun + 1, False
+            for piece in await self._end(joined, request):
                 yield piece
 
+    def _rest(self, request: SpeechRequest, resume: Resume, text: list[Part]) -> tuple[int, list[Part]]:
+        """Return how many segments were heard of a lost run, and the parts that are left.
+
+        A node that cuts texts in another way begins a segment of its own there.
+
+        Raises:
+            InvalidRequest: the text ends before.
+        """
+        spoken = [i for i, part in enumerate(text) if isinstance(part, Spoken)]
+        n_before = sum(text[i].offset < resume.offset for i in spoken)
+        if n_before < len(spoken) and text[spoken[n_before]].offset == resume.offset:
+            return n_before, text[spoken[n_before] if n_before else 0 :]
+        rest = request.text[resume.offset :]
+        if not rest.strip():
+            raise InvalidRequest(f"the text has no character {resume.offset}", param="resume")
+        parts = self._parts(replace(request, text=rest)) if is_speakable(rest) else ()
+        return n_before, [replace(part, offset=part.offset + resume.offset) for part in parts]
+
     async def _segment(
-        self, joined: Joined, segment: Segment, samples: AsyncGenerator[Samples, None]
+        self, joined: Joined, segment: Segment, samples: AsyncGenerator[Samples, None], *, told: bool
     ) -> AsyncGenerator[Spoke, None]:
-        """Encode the sound of one segment; one without a sound is passed over."""
+        """Encode the sound of one segment, which may be none. told: the caller knows that it begins."""
         joined.begin(segment.index)
-        begins: Segment | None = segment
+        begins = None if told else segment
         async with aclosing(samples):
             async for some in samples:
                 if begins is not None:
@@ -238,6 +264,8 @@ class Synthesizer:
                     for piece in await self._encode(joined.encode, some.sample_rate, pcm[:n_bytes]):
                         yield piece
                     pcm = pcm[n_bytes:]
+        if begins is not None:
+            yield begins
 
     @contextmanager
     def _encoder(self, request: SpeechRequest) -> Iterator[Joined]:
@@ -262,29 +290,11 @@ class Synthesizer:
     async def _encode(self, step: Callable[..., list[EncodedAudio]], *args: object) -> list[EncodedAudio]:
         return await asyncio.get_running_loop().run_in_executor(self._encoding, partial(step, *args))
 
-    async def _end(self, joined: Joined) -> list[EncodedAudio]:
+    async def _end(self, joined: Joined, request: SpeechRequest) -> list[EncodedAudio]:
         pieces = await self._encode(joined.flush)
-        if not joined.has_sound:
+        if not joined.heard and request.resume is None:  # who goes on may have heard all of it
             raise NothingToSpeak("the engine made no sound of this text", param="text")
         return pieces
-
-
-def _first_segment(resume: Resume | None, spoken: list[Spoken]) -> int:
-    """Return the segment that a lost run is to be taken up in."""
-    if resume is None or not spoken:
-        return 0
-    index = next((i for i, part in enumerate(spoken) if part.offset == resume.offset), None)
-    if index is None:
-        raise InvalidRequest(f"no segment of the text begins at character {resume.offset}", param="resume")
-    return index
-
-
-def _from_segment(text: list[Part], first: int) -> list[Part]:
-    """Leave out what comes before a segment; silence before all belongs to the first."""
-    if first == 0:
-        return text
-    spoken = [i for i, part in enumerate(text) if isinstance(part, Spoken)]
-    return text[spoken[first] :]
 
 
 def _words(joined: Joined, segment: Segment, words: Iterable[SpokenWord]) -> tuple[Word, ...]:

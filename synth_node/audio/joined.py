@@ -13,6 +13,7 @@ _FINE_S: Final = 0.1
 """So much of a segment's beginning is encoded in small steps, so that bytes can be cut close to a join."""
 _STEP_S: Final = 0.02
 _SILENCE_S: Final = 1.0
+_SILENT_RATE: Final = 24_000
 
 
 class Joined:
@@ -30,16 +31,17 @@ class Joined:
         self._segment = 0
         self._starts: list[tuple[int, int]] = []  # segment, its first sample in the encoder's input
         self._speech_start = 0
+        self._lead_ms = 0
         self._fine_bytes = 0
         self._n_told = 0
-        self.has_sound = False
-        """Whether there were samples, if only such as are left out."""
         self.heard = False
         """Whether any of it was encoded."""
 
     def begin(self, segment: int) -> None:
         """What follows is the sound of this segment, and then the pause behind it."""
         changes, self._segment = segment != self._segment, segment
+        if changes:
+            self._skip_bytes = 0  # an engine that does not repeat itself may have made less this time
         if self._encoder is not None:
             self._mark(self._encoder, changes=changes)
 
@@ -64,13 +66,16 @@ class Joined:
 
     def encode(self, rate: int, pcm: bytes) -> list[EncodedAudio]:
         """Take mono s16le samples at `rate` Hz, the same every time; return what is encoded so far."""
+        pieces: list[EncodedAudio] = []
         encoder = self._encoder or self._start(rate)
-        self.has_sound = self.has_sound or bool(pcm)
+        if self._lead_ms:
+            lead_ms, self._lead_ms = self._lead_ms, 0
+            pieces += self.silence(rate, lead_ms)
+            self.begin(self._segment)
         if self._skip_bytes:
             skipped = pcm[: self._skip_bytes]
             self._skip_bytes -= len(skipped)
             pcm = pcm[len(skipped) :]
-        pieces: list[EncodedAudio] = []
         step = 2 * round(_STEP_S * rate)
         while pcm:
             size = step if self._fine_bytes > 0 else len(pcm)
@@ -79,13 +84,18 @@ class Joined:
             pcm = pcm[size:]
         return pieces
 
-    def silence(self, rate: int, ms: int) -> list[EncodedAudio]:
+    def silence(self, rate: int | None, ms: int) -> list[EncodedAudio]:
         """Put `ms` milliseconds of silence in, exact to the sample.
 
-        rate: in Hz, if this is the first of the audio; else it is that of the samples before.
+        rate: of the samples to come, in Hz; if it is not known yet, the silence waits for the first of them.
         """
+        if self._encoder is not None:
+            rate = self._rate
+        elif rate is None:
+            self._lead_ms += ms
+            return []
+        assert rate is not None
         pieces = []
-        rate = rate if self._encoder is None else self._rate
         rest = 2 * round(ms * rate / 1000)
         while rest > 0:
             n_bytes = min(rest, 2 * round(_SILENCE_S * rate))
@@ -95,7 +105,8 @@ class Joined:
 
     def flush(self) -> list[EncodedAudio]:
         """Return the end of the audio; nothing if there was none."""
-        pieces: list[EncodedAudio] = []
+        lead_ms, self._lead_ms = self._lead_ms, 0
+        pieces = self.silence(_SILENT_RATE, lead_ms)  # of a text that is all pauses
         if self._encoder is not None:
             self._add(pieces, self._encoder, self._encoder.flush())
         return pieces

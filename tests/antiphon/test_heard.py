@@ -47,6 +47,12 @@ def test_another_run_tells_nothing_again_and_goes_on_in_time() -> None:
     assert heard.before_ms == 3000
 
 
+def test_two_words_of_one_place_are_both_told() -> None:
+    heard = Heard()
+    assert heard.note(Words((Word(0, 5, 0, 100),))) is not None
+    assert heard.note(Words((Word(0, 5, 100, 300),))) is not None
+
+
 def test_a_run_lost_before_its_first_audio_leaves_the_listener_there() -> None:
     heard = Heard()
     heard.note(Segment(0, 1, 0, 5))

@@ -108,5 +108,5 @@ def test_no_sound_at_all_is_told() -> None:
     encoder = joined("mp3")
     encoder.begin(0)
     assert encoder.flush() == []
-    assert not encoder.has_sound
+    assert not encoder.heard
     encoder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,8 +96,67 @@ async def test_a_listener_who_has_heard_all_of_it_gets_no_more() -> None:
         assert (await spoken(synthesizer, TEXT, resume=resume))[0] == b""
 
 
-async def test_a_place_that_is_no_beginning_of_a_segment_is_refused() -> None:
+async def test_a_place_where_this_node_begins_no_segment_becomes_one() -> None:
     async with Synthesizer("tone") as synthesizer:
+        audio, segments = await spoken(synthesizer, TEXT, format="pcm", resume=Resume(3, 0.5))
+        assert segments[0].offset == 3
+        assert len(audio) == 2 * (round(0.06 * sum(s.length for s in segments) * 22050) - 22050 // 2)
         with pytest.raises(InvalidRequest) as caught:
-            await spoken(synthesizer, TEXT, resume=Resume(1))
+            await spoken(synthesizer, TEXT, resume=Resume(10_000))
         assert caught.value.param == "resume"
+
+
+ENGINES = """
+import io, wave
+
+def files(text):
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setparams((1, 2, 44100, 0, "NONE", ""))
+        out.writeframes(b"\\x10\\x00" * 44100)
+    return file.getvalue()
+
+def odd(text):
+    yield b"\\x10\\x00" * 1000 + b"\\x10"
+odd.sample_rate = 16000
+
+def silent_marks(text):
+    if any(c.isalpha() for c in text):
+        yield b"\\x10\\x00" * 16000
+silent_marks.sample_rate = 16000
+"""
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> str:
+    """Return a file of engines, to be named with a colon and a function."""
+    file = tmp_path / "engines.py"
+    file.write_text(ENGINES)
+    return str(file)
+
+
+async def test_silence_before_the_first_file_has_its_rate(engines: str) -> None:
+    async with Synthesizer(f"{engines}:files") as synthesizer:
+        audio, _ = await spoken(synthesizer, "[pause 1s] One. [pause 500ms] Two.", format="pcm")
+    assert len(audio) == 2 * (44100 + 44100 + 22050 + 44100)
+    assert audio.startswith(bytes(2 * 44100) + b"\x10\x00")
+
+
+async def test_half_a_sample_at_the_end_of_a_segment_does_not_shift_the_next(engines: str) -> None:
+    async with Synthesizer(f"{engines}:odd") as synthesizer:
+        audio, _ = await spoken(synthesizer, "One.[pause 0ms]Two.[pause 0ms]Three.", format="pcm")
+    assert audio == b"\x10\x00" * 3000
+
+
+async def test_every_place_is_in_a_segment_that_was_told_of(engines: str) -> None:
+    told = set()
+    async with Synthesizer(f"{engines}:silent_marks") as synthesizer:
+        text = "[pause 1s] Hello. [pause 1s] ... [pause 1s] More."
+        async for piece in synthesizer.speak(SpeechRequest(text)):
+            if isinstance(piece, Segment):
+                assert piece.index not in told
+                told.add(piece.index)
+            elif isinstance(piece, EncodedAudio):
+                assert piece.at is not None
+                assert piece.at.segment in told
+    assert told == {0, 1, 2}
