@@ -12,6 +12,8 @@ from synth_node.audio.pipeline import EncodedAudio
 _FINE_S: Final = 0.1
 """So much of a segment's beginning is encoded in small steps, so that bytes can be cut close to a join."""
 _STEP_S: Final = 0.02
+_LONGEST_S: Final = 0.5
+"""In so little, even raw samples fit into one message, which tells how far a listener has come."""
 _SILENCE_S: Final = 1.0
 _SILENT_RATE: Final = 24_000
 
@@ -76,9 +78,9 @@ class Joined:
             skipped = pcm[: self._skip_bytes]
             self._skip_bytes -= len(skipped)
             pcm = pcm[len(skipped) :]
-        step = 2 * round(_STEP_S * rate)
+        step, longest = 2 * round(_STEP_S * rate), 2 * round(_LONGEST_S * rate)
         while pcm:
-            size = step if self._fine_bytes > 0 else len(pcm)
+            size = step if self._fine_bytes > 0 else longest
             self._fine_bytes -= size
             self._add(pieces, encoder, encoder.encode(pcm[:size]))
             pcm = pcm[size:]
