@@ -83,6 +83,8 @@ def each_part(text: str, *, first: int = 120, most: int = 300) -> Iterator[Part]
     """Yield the same parts, each as soon as it is found. Raises what `parts` does."""
     if most < LEAST_MOST or first < LEAST:
         raise ValueError(f"segments of {first} and {most} characters: at least {LEAST} and {LEAST_MOST}")
+    for mark in _PAUSE.finditer(text):
+        _pause_ms(mark)  # before the first part is out: an engine may begin with it
     at = 0
     limit = min(first, most)  # of the first segment; 0 afterwards
     for mark in _PAUSE.finditer(text):
