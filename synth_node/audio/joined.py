@@ -9,8 +9,11 @@ from antiphon.events import Position
 from synth_node.audio.encoder import Encoder
 from synth_node.audio.pipeline import EncodedAudio
 
-_FINE_S: Final = 0.1
-"""So much of a segment's beginning is encoded in small steps, so that bytes can be cut close to a join."""
+_FINE_S: Final = 0.4
+"""So much of a segment's beginning is encoded in small steps, so that bytes can be cut close to a join.
+
+It is more than any encoder holds back: only then are the bytes out that bring a listener past the join.
+"""
 _STEP_S: Final = 0.02
 _LONGEST_S: Final = 0.5
 """In so little, even raw samples fit into one message, which tells how far a listener has come."""
