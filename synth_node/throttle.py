@@ -1,0 +1,145 @@
+"""How much an engine's server takes at once: less after it refused, and again more as time goes by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from antiphon.errors import EngineCrashed
+
+_UNPROBED = "the engine has not been probed yet"
+log = structlog.get_logger()
+
+
+class Throttle:
+    """The limit of utterances that an engine makes at once, shared by the slots of a node.
+
+    A refusal lowers it to what the server has just taken; after `hold_s` seconds without another one it
+    rises by one, and so on up to `most`. A slot takes a place before it joins the group, and leaves the
+    group if the limit falls below the places taken: others of the group are asked in its stead. An
+    utterance that was refused waits for its turn and tries again; its caller notices a delay only.
+    """
+
+    def __init__(self, most: int, *, hold_s: float = 10.0) -> None:
+        self.most = most
+        self.limit = 0
+        """Places now; 0 until `open`."""
+        self.paused_for: str | None = _UNPROBED
+        """Why nothing is to be spoken until a probe succeeds; None when it may be."""
+        self.pause_requested = asyncio.Event()
+        self._hold_s = hold_s
+        self._n_at_work = 0
+        self._turns: deque[asyncio.Future[None]] = deque()
+        self._places: dict[object, Callable[[], bool]] = {}
+        self._wants_place: deque[asyncio.Future[None]] = deque()
+        self._rise: asyncio.TimerHandle | None = None
+
+    # -- for the engine
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait until one more may be at work, and be at work until the end of the block.
+
+        Hold it for as long as the server counts the utterance, which is one connection or one request.
+
+        Raises:
+            EngineCrashed: the engine is paused.
+        """
+        while self._n_at_work >= self.limit:
+            if self.paused_for is not None:
+                raise EngineCrashed(self.paused_for)
+            await self._wait_in(self._turns)
+        self._n_at_work += 1
+        try:
+            yield
+        finally:
+            self._n_at_work -= 1
+            self._look()
+
+    def refused(self) -> None:
+        """Note that the server refused the utterance whose turn it is: there are too many."""
+        limit = max(1, min(self.limit, self._n_at_work - 1))
+        if limit < self.limit:
+            log.warning("the engine's server refuses; fewer slots are offered", limit=limit, most=self.most)
+        self._set(limit)
+
+    def pause(self, reason: str) -> None:
+        """Have nothing spoken until a probe succeeds; what waits for its turn fails with `reason`."""
+        if self.paused_for is None:
+            log.error("the engine pauses", reason=reason)
+        self.paused_for = reason
+        self._set(0)
+        while self._turns:
+            if not (turn := self._turns.popleft()).done():
+                turn.set_exception(EngineCrashed(reason))
+        self.pause_requested.set()
+
+    # -- for the node
+
+    def open(self) -> None:
+        """Let the engine speak: a probe has succeeded."""
+        first = self.limit == 0 and self.paused_for == _UNPROBED
+        self.paused_for = None
+        self.pause_requested.clear()
+        self._set(self.most if first else 1)
+
+    def close(self) -> None:
+        """End the timer."""
+        if self._rise is not None:
+            self._rise.cancel()
+            self._rise = None
+
+    async def take_place(self, holder: object, on_withdraw: Callable[[], bool]) -> None:
+        """Wait until there is a place for `holder`.
+
+        on_withdraw: called when places are to be given back; returns whether this one will be, soon.
+        """
+        while len(self._places) >= self.limit:
+            await self._wait_in(self._wants_place)
+        self._places[holder] = on_withdraw
+
+    def holds_place(self, holder: object) -> bool:
+        """Tell whether `holder` has a place."""
+        return holder in self._places
+
+    def give_back(self, holder: object) -> None:
+        """Give a place back, if `holder` has one."""
+        if self._places.pop(holder, None) is not None:
+            self._look()
+
+    async def _wait_in(self, queue: deque[asyncio.Future[None]]) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(future)
+        try:
+            await future
+        finally:
+            if future in queue:
+                queue.remove(future)
+            self._look()  # whoever was woken and cancelled at once leaves its room to another
+
+    def _set(self, limit: int) -> None:
+        self.limit = limit
+        self.close()
+        if 0 < limit < self.most:
+            self._rise = asyncio.get_running_loop().call_later(self._hold_s, self._set, limit + 1)
+        excess = len(self._places) - limit
+        for on_withdraw in list(self._places.values()):
+            if excess <= 0:
+                break
+            if on_withdraw():
+                excess -= 1
+        self._look()
+
+    def _look(self) -> None:
+        """Wake as many as there is room for."""
+        for queue, room in (
+            (self._turns, self.limit - self._n_at_work),
+            (self._wants_place, self.limit - len(self._places)),
+        ):
+            for future in list(queue)[: max(0, room)]:
+                if not future.done():
+                    future.set_result(None)
