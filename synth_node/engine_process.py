@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from synth_node.engine_child import HEADER, MAGIC
 from synth_node.engine_child import frame as frame_bytes
+from synth_node.engines.session import kill_session
 
 CHILD: Final = Path(__file__).with_name("engine_child.py")
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
@@ -216,6 +217,7 @@ class EngineProcess(asyncio.Protocol):
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+        kill_session(self._process.pid)  # helpers in groups of their own, also of a process that is dead
 
     async def wait(self, timeout_s: float) -> None:
         """Wait until the process has ended by itself."""
