@@ -194,9 +194,10 @@ def failure(exc: Exception) -> dict[str, str | None]:
 
 def die() -> NoReturn:
     """End this process and the helpers it started, at once."""
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        importlib.import_module(f"{engines_package()}.session").kill_session(os.getpid())
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
     raise SystemExit(1)
 
 
@@ -222,6 +223,8 @@ def die_with(parent: int, sock: socket.socket) -> None:
 def engines_package() -> str:
     """Import `engines` by its file, and return its name: our packages are not on the engine's path."""
     name = "_antiphon_engines"
+    if name in sys.modules:
+        return name
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engines")
     file = os.path.join(folder, "__init__.py")
     spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
