@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 from antiphon.connection import DEFAULT_SERVER, server_list
 from antiphon.subjects import check_token
 
-S = TypeVar("S", bound="ProcessSettings")
+S = TypeVar("S", bound=BaseSettings)
 
 
 class SettingsError(Exception):
@@ -65,14 +65,17 @@ class ProcessSettings(BaseSettings):
             raise SettingsError(f"NATS_URL_FILE: {exc}") from None
 
 
-def load(cls: type[S]) -> S:
+def load(cls: type[S], *others: type[BaseSettings]) -> S:
     """Read the settings of class `cls` from the environment.
+
+    others: classes of settings that share its prefix; their variables are known too, but not read.
 
     Raises:
         SettingsError: a variable with the class's prefix is unknown, or a value is not allowed.
     """
     prefix = cls.model_config["env_prefix"]
-    known = {variable(cls, name) for name in cls.model_fields}
+    classes: tuple[type[BaseSettings], ...] = (cls, *others)
+    known = {variable(each, name) for each in classes for name in each.model_fields}
     for name in sorted(os.environ):
         if name.upper().startswith(prefix) and name.upper() not in known:
             near = get_close_matches(name.upper(), known, n=1)
@@ -82,13 +85,15 @@ def load(cls: type[S]) -> S:
         return cls()
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        name, reason = variable(cls, str(first["loc"][0])), first["msg"]
+        # A check of several fields together has no place of its own, and names them in its text.
+        name = variable(cls, str(first["loc"][0])) if first["loc"] else "the settings"
+        reason = first["msg"]
         if reason.startswith("Input "):
             raise SettingsError(f"{name} {reason.removeprefix('Input ')}") from None
         raise SettingsError(f"{name}: {reason.removeprefix('Value error, ')}") from None
 
 
-def variable(cls: type[ProcessSettings], field: str) -> str:
+def variable(cls: type[BaseSettings], field: str) -> str:
     """Return the environment variable of a field (or the alias that pydantic reports in its place)."""
     info = cls.model_fields.get(field)
     if info is None:

@@ -16,7 +16,9 @@ from antiphon.inbox import inboxes
 from antiphon.logs import configure_logging
 from antiphon.process import say, settle_memory, stop_on_signals
 from antiphon.settings import SettingsError, load
+from synth_node.built_in import all_settings_classes, load_engine_settings
 from synth_node.config import SynthSettings
+from synth_node.engine_settings import EngineSettings
 from synth_node.node import SynthNode
 from synth_node.synthesizer import EngineUnavailable
 
@@ -29,10 +31,11 @@ def main() -> int:
     """Run the node; return the exit status: 0 drained, 1 lost NATS, 2 a bad setting or engine."""
     status = 0
     try:
-        settings = load(SynthSettings)
+        settings = load(SynthSettings, *all_settings_classes())
+        engine_settings = load_engine_settings(settings.engine)
         configure_logging(settings.log_level, settings.log_format)
         settle_memory()
-        uvloop.run(run(settings))
+        uvloop.run(run(settings, engine_settings))
     except* (SettingsError, EngineUnavailable) as group:
         say(group)
         status = BAD_SETTING
@@ -42,7 +45,7 @@ def main() -> int:
     return status
 
 
-async def run(settings: SynthSettings) -> None:
+async def run(settings: SynthSettings, engine_settings: EngineSettings | None) -> None:
     """Join the group and serve until the first SIGTERM or SIGINT; a second one ends the process at once.
 
     Raises:
@@ -52,14 +55,19 @@ async def run(settings: SynthSettings) -> None:
     stop = stop_on_signals()
     joined = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(serve(settings, stop, joined), name="serve")
+        serving = tasks.create_task(serve(settings, engine_settings, stop, joined), name="serve")
         await stop.wait()
         if not joined.is_set():
             serving.cancel()  # there is no group yet that one could leave
     _log.info("left")
 
 
-async def serve(settings: SynthSettings, stop: asyncio.Event, joined: asyncio.Event) -> None:
+async def serve(
+    settings: SynthSettings,
+    engine_settings: EngineSettings | None,
+    stop: asyncio.Event,
+    joined: asyncio.Event,
+) -> None:
     """Connect, however long that takes, and be a node until `stop`. joined: set once the node can drain."""
     async with (
         connected(
@@ -73,7 +81,7 @@ async def serve(settings: SynthSettings, stop: asyncio.Event, joined: asyncio.Ev
     ):
         spawn(_watch(connection), "watch the connection")
         joined.set()
-        await SynthNode(connection, boxes, spawn, settings).run(stop)
+        await SynthNode(connection, boxes, spawn, settings, engine_settings).run(stop)
 
 
 async def _watch(connection: Connection) -> None:

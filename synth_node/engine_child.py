@@ -244,8 +244,10 @@ def main(options: dict[str, Any]) -> None:
     sys.path[0] = os.getcwd()
     engines = engines_package()
     finder, user = (importlib.import_module(f"{engines}.{module}") for module in ("find", "user"))
+    built_in = options.get("built_in")
+    spec = f"{engines}.{built_in}" if built_in else options["spec"]
     try:
-        engine = user.adapt(finder.find(options["spec"]), options["spec"])
+        engine = user.adapt(finder.find(spec), options["spec"], options.get("settings") or {})
         engine.check_voice(options.get("voice"))
     except (finder.NotFound, user.CannotUse) as exc:
         sock.sendall(frame("X", 0, str(exc).encode(errors="replace")))

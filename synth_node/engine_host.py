@@ -6,18 +6,22 @@ import asyncio
 import json
 import os
 import sys
+from dataclasses import asdict, replace
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from antiphon.errors import EngineCrashed
+from synth_node.built_in import BUILT_IN
+from synth_node.engine_info import EngineInfo
+from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineProcess, EngineUnavailable, Frame
-from synth_node.utterance import NotStarted, Utterance
+from synth_node.host import EngineRequest, NotStarted, Speaking
+from synth_node.utterance import Utterance
 
 log = structlog.get_logger()
 
-BUILT_IN: Final = ("espeak", "tone")
 MIN_BACK_OFF_S: Final = 0.1
 MAX_BACK_OFF_S: Final = 10.0
 MIN_STOP_S: Final = 0.1
@@ -30,25 +34,16 @@ class EngineHost:
     """Keeps one engine process alive and speaks one utterance at a time with it.
 
     It is a context manager, to be entered and left by the same task. spec: see model_name in engine_info.py.
-    idle_s: longest silence of an engine at work; a longer one counts as a hang.
     """
 
-    def __init__(
-        self,
-        spec: str,
-        *,
-        slot: int,
-        python: str | None,
-        default_voice: str | None,
-        idle_s: float,
-        start_timeout_s: float,
-    ) -> None:
-        self._spec = f"synth_node.engines.{spec}:Engine" if spec in BUILT_IN else spec
+    def __init__(self, spec: str, *, slot: int, options: EngineOptions) -> None:
+        self._spec = spec
+        self._options = options
+        built_in = BUILT_IN.get(spec)
+        self._built_in = None if built_in is None else built_in.child
         # An engine of ours needs our environment, one of the user's may need another.
-        self._python = sys.executable if python is None or spec in BUILT_IN else python
-        self._voice = default_voice
-        self._idle_s = idle_s
-        self._start_timeout_s = start_timeout_s
+        own_python = built_in is None or built_in.own_python
+        self._python = options.python if options.python is not None and own_python else sys.executable
         self._log = log.bind(slot=slot)
         self._slot = slot
         self._process: EngineProcess | None = None
@@ -63,8 +58,8 @@ class EngineHost:
         """Moving mean of the engine's own time; 0.0 until measured."""
         self.start_up_s = 0.0
         """From the start of the process to its readiness, the last time."""
-        self.description: dict[str, Any] = {}
-        """What the engine said of itself: see `R` in engine_child.py."""
+        self.info: EngineInfo
+        """What the engine said of itself when it started the last time."""
 
     async def __aenter__(self) -> EngineHost:
         """Start the engine. Raises EngineUnavailable."""
@@ -101,22 +96,32 @@ class EngineHost:
             self._free.clear()
             await self._free.wait()
 
-    def speak(self, request: dict[str, Any]) -> Utterance:
+    def unready(self) -> asyncio.Future[None]:
+        """Return what is done when the engine has ended."""
+        if self._process is not None:
+            return self._process.ended
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended.set_result(None)
+        return ended
+
+    def speak(self, request: EngineRequest) -> Utterance:
         """Start an utterance; only when ready. The caller must call `leave` with it in the end."""
         process = self._process
         assert process is not None
         assert self._current is None
         self._number = self._number % 0xFFFF_FFFF + 1
         self._free.clear()
-        if request["voice"] is None:
-            request["voice"] = self._voice
+        if request.voice is None:
+            request = replace(request, voice=self._options.voice)
         self._started_at = monotonic()
-        self._characters = len(request["text"])
-        self._current = Utterance(process, self._number, n_characters=self._characters, idle_s=self._idle_s)
-        process.send("S", self._number, json.dumps(request).encode())
+        self._characters = len(request.text)
+        self._current = Utterance(
+            process, self._number, n_characters=self._characters, idle_s=self._options.idle_s
+        )
+        process.send("S", self._number, json.dumps(asdict(request)).encode())
         return self._current
 
-    def leave(self, utterance: Utterance) -> None:
+    def leave(self, utterance: Speaking) -> None:
         """Want no more of `utterance`; if the engine is still at it, it is cancelled.
 
         It finishes unheard if it ends within the time that a restart would take; else it is killed, at once
@@ -163,17 +168,23 @@ class EngineHost:
             self._overdue = None
 
     async def _start(self) -> None:
-        options = {"spec": self._spec, "voice": self._voice, "parent": os.getpid()}
+        options = {
+            "spec": self._spec,
+            "built_in": self._built_in,
+            "settings": dict(self._options.settings),
+            "voice": self._options.voice,
+            "parent": os.getpid(),
+        }
         started_at = monotonic()
         process = await EngineProcess.start(self._python, options, self._on_frame, self._log)
         try:
-            description = await process.ready(self._start_timeout_s)
+            description = await process.ready(self._options.start_s)
         except BaseException:
             await process.end("it did not start")
             raise
-        self.description = description
         self._interruptible = self._interruptible or bool(description.get("interruptible"))
         self.start_up_s = monotonic() - started_at
+        self.info = EngineInfo.read(description, start_up_s=self.start_up_s)
         self._process = process
         self._free.set()
 

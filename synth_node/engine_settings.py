@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -12,6 +14,10 @@ class EngineSettings(BaseSettings):
     """Settings of one engine, read when the node starts; a subclass sets `env_prefix`."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+
+    def for_engine(self) -> dict[str, Any]:
+        """Return what the engine in its process is made with: names and values that JSON can hold."""
+        return self.model_dump(mode="json")
 
 
 def secret(variable: str, value: SecretStr | None, file: str | None) -> str:

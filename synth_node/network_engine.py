@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Protocol, Self
 
 from synth_node.engine_info import EngineInfo
+from synth_node.host import EngineRequest
+
+__all__ = ["EngineRequest", "NetworkEngine", "Unreachable"]
 
 
 class Unreachable(Exception):
     """The server cannot be reached now; a sentence that says why, without a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
-    """One segment for an engine.
-
-    text: not empty. voice: None is the engine's own default. speed: a factor, 1 is normal.
-    format, sample_rate: what the caller asked for; an engine need not care, the node converts.
-    """
-
-    text: str
-    voice: str | None = None
-    speed: float = 1.0
-    format: str = "mp3"
-    sample_rate: int | None = None
 
 
 class NetworkEngine(Protocol):

@@ -123,7 +123,7 @@ class Slot:
         return request.result() if request.done() else None
 
     async def _something(self, request: asyncio.Future[Msg], stopping: asyncio.Future[None]) -> None:
-        """Return when the request has come, when it is time to stop, or when it is time to join anew."""
+        """Return when the request has come, when the slot has to leave, or when it is time to join anew."""
         loop = asyncio.get_running_loop()
         gate: asyncio.Future[None] = loop.create_future()
 
@@ -131,14 +131,16 @@ class Slot:
             if not gate.done():
                 gate.set_result(None)
 
-        request.add_done_callback(open_gate)
-        stopping.add_done_callback(open_gate)
+        unready = self._synthesizer.unready()
+        for event in (request, stopping, unready):
+            event.add_done_callback(open_gate)
         timer = loop.call_later(self._node.settings.rearm_s, open_gate)
         try:
             await gate
         finally:
             timer.cancel()
             stopping.remove_done_callback(open_gate)
+            unready.remove_done_callback(open_gate)
 
     async def _withdraw(self, membership: Subscription) -> None:
         """Leave the queue group so that what is on its way still arrives."""

@@ -8,19 +8,18 @@ from contextlib import aclosing, asynccontextmanager
 
 from antiphon.request import SpeechRequest
 from synth_node.audio.pipeline import decoded_as_it_comes, file_head
-from synth_node.engine_host import EngineHost
+from synth_node.host import EngineRequest, Host, NotStarted, Speaking
 from synth_node.narration import Samples, SpokenWord
 from synth_node.text.segments import Part, Spoken
-from synth_node.utterance import NotStarted, Utterance
 
 
 class Source:
     """Speaks with an engine. decoding: a thread that may wait for what the engine makes."""
 
-    def __init__(self, host: EngineHost, decoding: Executor) -> None:
+    def __init__(self, host: Host, decoding: Executor) -> None:
         self._host = host
         self._decoding = decoding
-        self._begun: Utterance | None = None
+        self._begun: Speaking | None = None
 
     @asynccontextmanager
     async def cut(self, request: SpeechRequest, parts: Iterator[Part]) -> AsyncIterator[list[Part]]:
@@ -67,7 +66,7 @@ class Source:
         finally:
             self.leave(utterance)
 
-    async def begin(self, request: SpeechRequest, text: str) -> tuple[Utterance, bytes | None]:
+    async def begin(self, request: SpeechRequest, text: str) -> tuple[Speaking, bytes | None]:
         """Return the utterance and its first bytes; it has been left if this raises."""
         while True:
             if self._begun is None:
@@ -83,19 +82,19 @@ class Source:
                 self._host.leave(utterance)
                 raise
 
-    def _start(self, request: SpeechRequest, text: str) -> Utterance:
+    def _start(self, request: SpeechRequest, text: str) -> Speaking:
         return self._host.speak(
-            {
-                "text": text,
-                "voice": request.voice,
-                "speed": request.speed,
-                "format": request.format,
-                "sample_rate": request.sample_rate,
-                "input_type": request.input_type,
-                "timestamps": request.timestamps,
-            }
+            EngineRequest(
+                text=text,
+                voice=request.voice,
+                speed=request.speed,
+                format=request.format,
+                sample_rate=request.sample_rate,
+                input_type=request.input_type,
+                timestamps=request.timestamps,
+            )
         )
 
-    def leave(self, utterance: Utterance) -> None:
+    def leave(self, utterance: Speaking) -> None:
         """Want no more of an utterance; if the engine is still at it, it is cancelled."""
         self._host.leave(utterance)

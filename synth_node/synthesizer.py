@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from antiphon.errors import AudioTooLarge, InvalidRequest, NothingToSpeak
 from antiphon.events import Segment, Word, Words
@@ -16,10 +16,10 @@ from antiphon.request import Resume, SpeechRequest, is_speakable
 from synth_node.audio.encode import Encoder, check_format, make_encoder
 from synth_node.audio.joined import Joined
 from synth_node.audio.pipeline import EncodedAudio, decoded_as_it_comes, file_head, passed_on, passes
-from synth_node.engine_host import EngineHost
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.help import Help
+from synth_node.host import Host
 from synth_node.narration import Samples, SpokenWord, narration
 from synth_node.source import Source
 from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, each_part
@@ -32,38 +32,23 @@ _FIRST_S: Final = 0.05
 
 
 class Synthesizer:
-    """One slot's engine: a process of its own and an encoder. To be entered and left by the same task.
+    """One slot's engine and an encoder. To be entered and left by the same task.
 
-    engine: `espeak`, `tone`, `module:attribute` or `path.py:attribute`. slot: number on this node, for logs.
-    python: interpreter that runs the user's engine; None is our own. default_voice: for requests without one.
-    idle_s: longest silence of the engine at work, a longer one is a hang. max_audio_s: of one utterance.
-    start_timeout_s: bound on the engine's start. bit_rate: of mp3 at 16 to 24 kHz, in bit/s; the others
-    follow it. segment_characters: longest part of a text that is spoken in one go; 0 never splits.
+    host: speaks for the slot. slot: number on this node, for logs. max_audio_s: of one utterance.
+    bit_rate: of mp3 at 16 to 24 kHz, in bit/s; the others follow it. segment_characters: longest part of a
+    text that is spoken in one go; 0 never splits.
     """
 
     def __init__(
         self,
-        engine: str,
+        host: Host,
         *,
         slot: int = 0,
-        python: str | None = None,
-        default_voice: str | None = None,
-        idle_s: float = 60.0,
         max_audio_s: float = 3 * 3600,
-        start_timeout_s: float = 120.0,
         bit_rate: int = 64_000,
         segment_characters: int = 300,
     ) -> None:
-        self._host = EngineHost(
-            engine,
-            slot=slot,
-            python=python,
-            default_voice=default_voice,
-            idle_s=idle_s,
-            start_timeout_s=start_timeout_s,
-        )
-        self._described: dict[str, Any] | None = None
-        self._info: EngineInfo | None = None
+        self._host = host
         self._max_audio_s = max_audio_s
         self._bit_rate = bit_rate
         self._segment_characters = segment_characters
@@ -87,12 +72,8 @@ class Synthesizer:
 
     @property
     def info(self) -> EngineInfo:
-        """What the engine said of itself when it started the last time."""
-        description = self._host.description
-        if self._info is None or self._described is not description:
-            self._described = description
-            self._info = EngineInfo.read(description, start_up_s=self._host.start_up_s)
-        return self._info
+        """What the engine says of itself."""
+        return self._host.info
 
     @property
     def is_ready(self) -> bool:
@@ -102,6 +83,10 @@ class Synthesizer:
     async def ready(self) -> None:
         """Return when the engine is up and free: it has restarted, and what was cancelled is over."""
         await self._host.ready()
+
+    def unready(self) -> asyncio.Future[None]:
+        """Return what is done as soon as an idle slot had better leave the group."""
+        return self._host.unready()
 
     @property
     def seconds_per_character(self) -> float:

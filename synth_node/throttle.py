@@ -31,6 +31,7 @@ class Throttle:
         self.paused_for: str | None = _UNPROBED
         """Why nothing is to be spoken until a probe succeeds; None when it may be."""
         self.pause_requested = asyncio.Event()
+        self.pause_requested.set()
         self._hold_s = hold_s
         self._n_at_work = 0
         self._turns: deque[asyncio.Future[None]] = deque()
@@ -120,6 +121,11 @@ class Throttle:
             if future in queue:
                 queue.remove(future)
             self._look()  # whoever was woken and cancelled at once leaves its room to another
+
+    def give_back_excess(self, holder: object) -> None:
+        """Give the place back if there are more of them taken than the limit allows."""
+        if len(self._places) > self.limit:
+            self.give_back(holder)
 
     def _set(self, limit: int) -> None:
         self.limit = limit

@@ -5,29 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from antiphon.errors import EngineFailed, SpeechError
 from synth_node.engine_process import EngineProcess, Frame
+from synth_node.host import EngineWord
 
 MAX_BUFFERED_BYTES: Final = 1024 * 1024
 """Of one utterance's raw audio that wait here; past it the engine blocks on its socket."""
 MAX_PIECE_BYTES: Final = 256 * 1024
 _MAX_SAMPLE: Final = 2**40
 _BEGIN, _AUDIO, _WORDS, _ERROR, _END = (ord(kind) for kind in "BAWEZ")
-
-
-class NotStarted(Exception):
-    """The engine died before it took the utterance: nothing happened, and another try is free."""
-
-
-class EngineWord(NamedTuple):
-    """offset, length: in characters of the utterance's text. start, end: in samples of its PCM."""
-
-    offset: int
-    length: int
-    start: int
-    end: int
 
 
 class Utterance:

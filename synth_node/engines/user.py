@@ -26,11 +26,11 @@ class WrongType(TypeError):
     """The engine gave something that is no audio."""
 
 
-def adapt(target: Any, spec: str) -> Engine:
-    """Give what `spec` named the one face. Raises CannotUse."""
+def adapt(target: Any, spec: str, settings: dict[str, Any]) -> Engine:
+    """Give what `spec` named the one face; a class is made with `settings`. Raises CannotUse."""
     try:
         if inspect.isclass(target):
-            target = target()
+            target = target(**settings)
         if callable(getattr(target, "speak_to", None)):
             return PushEngine(target)
         if callable(getattr(target, "synthesize", None)):

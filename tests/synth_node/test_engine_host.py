@@ -10,7 +10,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
-from synth_node.synthesizer import Synthesizer
+from tests.synth_node.support_engine import synthesizer_of
 
 GUARD_S = 20.0
 ENGINE = """
@@ -34,7 +34,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_an_engine_that_cannot_start_again_is_tried_with_growing_pauses(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(ENGINE)
     with capture_logs() as logs:
-        async with Synthesizer(f"{tmp_path / 'mine.py'}:tts_api") as synthesizer:
+        async with synthesizer_of(f"{tmp_path / 'mine.py'}:tts_api") as synthesizer:
             (tmp_path / "broken").touch()
             os.kill(int((tmp_path / "pid").read_text()), 9)
             failures: list[float] = []
@@ -55,11 +55,11 @@ async def test_an_engine_that_cannot_start_again_is_tried_with_growing_pauses(tm
 async def test_leaving_in_the_midst_of_an_utterance_or_a_restart_ends_the_engine(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(ENGINE)
     async with asyncio.timeout(GUARD_S):
-        async with Synthesizer("tone") as synthesizer:
+        async with synthesizer_of("tone") as synthesizer:
             pieces = synthesizer.speak(SpeechRequest("x" * 50_000))
             await anext(pieces)
         await pieces.aclose()
-        async with Synthesizer(f"{tmp_path / 'mine.py'}:tts_api"):
+        async with synthesizer_of(f"{tmp_path / 'mine.py'}:tts_api"):
             (tmp_path / "broken").touch()
             os.kill(int((tmp_path / "pid").read_text()), 9)
             await asyncio.sleep(0)
@@ -71,10 +71,10 @@ async def test_what_is_started_is_released() -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    async with Synthesizer("tone"):
+    async with synthesizer_of("tone"):
         pass
     before = descriptors(), len(asyncio.all_tasks())
     for _ in range(3):
-        async with Synthesizer("tone") as synthesizer:
+        async with synthesizer_of("tone") as synthesizer:
             assert [piece async for piece in synthesizer.speak(SpeechRequest("hello"))]
     await until(lambda: (descriptors(), len(asyncio.all_tasks())) == before)

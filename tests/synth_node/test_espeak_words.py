@@ -12,7 +12,8 @@ import pytest
 
 from antiphon.errors import InvalidRequest
 from synth_node.engine_host import EngineHost
-from synth_node.utterance import EngineWord
+from synth_node.engine_options import EngineOptions
+from synth_node.host import EngineRequest, EngineWord
 
 GUARD_S: Final = 30.0
 RATE: Final = 22050
@@ -24,19 +25,16 @@ NAMES: Final = (
 
 @pytest.fixture
 async def host() -> AsyncIterator[EngineHost]:
-    async with EngineHost(
-        "espeak", slot=0, python=None, default_voice=None, idle_s=GUARD_S, start_timeout_s=GUARD_S
-    ) as running:
+    async with EngineHost("espeak", slot=0, options=EngineOptions(idle_s=GUARD_S)) as running:
         yield running
 
 
 async def speak(host: EngineHost, text: str, **options: Any) -> tuple[bytes, list[EngineWord]]:
     """Return the samples and the words; check that these come in order and before their audio."""
-    request = {"text": text, "voice": None, "speed": 1.0, "format": "mp3", "sample_rate": None}
     pcm, words = bytearray(), []
     async with asyncio.timeout(GUARD_S):
         await host.ready()
-        utterance = host.speak({**request, "input_type": "text", "timestamps": True, **options})
+        utterance = host.speak(EngineRequest(text, **{"timestamps": True, **options}))
         try:
             while (piece := await utterance.next()) is not None:
                 pcm += piece
@@ -162,8 +160,8 @@ async def test_letters_that_make_no_sound_are_nothing(host: EngineHost) -> None:
 
 
 async def test_every_name_of_openais_voices_is_a_voice_of_its_own(host: EngineHost) -> None:
-    assert set(host.description["aliases"]) == set(NAMES)
+    assert set(host.info.aliases) == set(NAMES)
     spoken = {(await speak(host, "Hello, my friend.", voice=name))[0] for name in NAMES}
     assert len(spoken) == len(NAMES)
-    named = [host.description["aliases"][name] for name in NAMES]
+    named = [host.info.aliases[name] for name in NAMES]
     assert len(set(named)) == len(NAMES)

@@ -14,6 +14,7 @@ from antiphon.events import Segment
 from antiphon.request import CONTENT_TYPES, Resume, SpeechRequest
 from synth_node.audio.encode import make_encoder
 from synth_node.synthesizer import EncodedAudio, Synthesizer
+from tests.synth_node.support_engine import synthesizer_of
 
 TEXT = "It was a bright cold day in April, and the clocks struck. He paid $4.50 for it. Was it good? " * 8
 BIT_RATE = 64_000
@@ -56,7 +57,7 @@ def pauses_ms(samples: array.array[int]) -> list[float]:
 
 @pytest.mark.parametrize("format", [f for f in CONTENT_TYPES if f != "opus"])
 async def test_one_encoder_makes_all_segments(format: str) -> None:
-    async with Synthesizer("tone", bit_rate=BIT_RATE) as synthesizer:
+    async with synthesizer_of("tone", bit_rate=BIT_RATE) as synthesizer:
         audio, segments = await spoken(synthesizer, TEXT, format=format)
         pcm = b"".join(await apart(synthesizer, TEXT, segments))
     assert len(segments) > 2
@@ -65,7 +66,7 @@ async def test_one_encoder_makes_all_segments(format: str) -> None:
 
 
 async def test_an_ogg_file_is_one_stream() -> None:
-    async with Synthesizer("tone") as synthesizer:
+    async with synthesizer_of("tone") as synthesizer:
         audio, segments = await spoken(synthesizer, TEXT, format="opus")
     assert len(segments) > 2
     assert audio.count(b"OpusHead") == audio.count(b"OpusTags") == 1
@@ -74,7 +75,7 @@ async def test_an_ogg_file_is_one_stream() -> None:
 
 
 async def test_real_speech_joins_without_a_click_and_with_its_pauses() -> None:
-    async with Synthesizer("espeak") as synthesizer:
+    async with synthesizer_of("espeak") as synthesizer:
         audio, segments = await spoken(synthesizer, TEXT, format="pcm")
         parts = await apart(synthesizer, TEXT, segments)
         in_one_go, _ = await spoken(synthesizer, TEXT, format="pcm", split=False)
@@ -90,14 +91,14 @@ async def test_real_speech_joins_without_a_click_and_with_its_pauses() -> None:
 
 
 async def test_a_listener_who_has_heard_all_of_it_gets_no_more() -> None:
-    async with Synthesizer("tone") as synthesizer:
+    async with synthesizer_of("tone") as synthesizer:
         _, segments = await spoken(synthesizer, TEXT)
         resume = Resume(segments[-1].offset, 3600.0)
         assert (await spoken(synthesizer, TEXT, resume=resume))[0] == b""
 
 
 async def test_a_place_where_this_node_begins_no_segment_becomes_one() -> None:
-    async with Synthesizer("tone") as synthesizer:
+    async with synthesizer_of("tone") as synthesizer:
         audio, segments = await spoken(synthesizer, TEXT, format="pcm", resume=Resume(3, 0.5))
         assert segments[0].offset == 3
         assert len(audio) == 2 * (round(0.06 * sum(s.length for s in segments) * 22050) - 22050 // 2)
@@ -136,21 +137,21 @@ def engines(tmp_path: Path) -> str:
 
 
 async def test_silence_before_the_first_file_has_its_rate(engines: str) -> None:
-    async with Synthesizer(f"{engines}:files") as synthesizer:
+    async with synthesizer_of(f"{engines}:files") as synthesizer:
         audio, _ = await spoken(synthesizer, "[pause 1s] One. [pause 500ms] Two.", format="pcm")
     assert len(audio) == 2 * (44100 + 44100 + 22050 + 44100)
     assert audio.startswith(bytes(2 * 44100) + b"\x10\x00")
 
 
 async def test_half_a_sample_at_the_end_of_a_segment_does_not_shift_the_next(engines: str) -> None:
-    async with Synthesizer(f"{engines}:odd") as synthesizer:
+    async with synthesizer_of(f"{engines}:odd") as synthesizer:
         audio, _ = await spoken(synthesizer, "One.[pause 0ms]Two.[pause 0ms]Three.", format="pcm")
     assert audio == b"\x10\x00" * 3000
 
 
 async def test_every_place_is_in_a_segment_that_was_told_of(engines: str) -> None:
     told = set()
-    async with Synthesizer(f"{engines}:silent_marks") as synthesizer:
+    async with synthesizer_of(f"{engines}:silent_marks") as synthesizer:
         text = "[pause 1s] Hello. [pause 1s] ... [pause 1s] More."
         async for piece in synthesizer.speak(SpeechRequest(text)):
             if isinstance(piece, Segment):

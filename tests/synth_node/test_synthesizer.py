@@ -35,9 +35,11 @@ from synth_node.audio.encode import Mp3Encoder
 from synth_node.engine_info import model_name
 from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
 from synth_node.utterance import MAX_BUFFERED_BYTES
+from tests.synth_node.support_engine import synthesizer_of
 
 ENGINES = Path(__file__).parent.parent / "engines"
 FORMS = f"{ENGINES / 'forms.py'}:"
+ROOT = Path(__file__).parent.parent.parent
 FAULTS = f"{ENGINES / 'faults.py'}:misbehave"
 GUARD_S = 20.0
 
@@ -95,7 +97,7 @@ def is_gone(pid: int) -> bool:
     ],
 )
 async def test_every_form_of_engine_gives_a_second_of_mp3(form: str) -> None:
-    async with Synthesizer(FORMS + form) as synthesizer:
+    async with synthesizer_of(FORMS + form) as synthesizer:
         for _ in range(2):
             audio, duration_s = await speak(synthesizer)
             assert duration_s == pytest.approx(1.0, abs=0.002)
@@ -103,10 +105,10 @@ async def test_every_form_of_engine_gives_a_second_of_mp3(form: str) -> None:
 
 
 async def test_only_declared_options_are_passed_and_own_defaults_stay() -> None:
-    async with Synthesizer(FORMS + "options") as synthesizer:
+    async with synthesizer_of(FORMS + "options") as synthesizer:
         assert (await speak(synthesizer, voice="anyone"))[1] == pytest.approx(2.0)
         assert (await speak(synthesizer, speed=2.0))[1] == pytest.approx(0.5)
-    async with Synthesizer(FORMS + "pcm") as synthesizer:
+    async with synthesizer_of(FORMS + "pcm") as synthesizer:
         assert (await speak(synthesizer, voice="anyone"))[1] == pytest.approx(1.0)
         with pytest.raises(InvalidRequest) as refused:
             await speak(synthesizer, speed=2.0)
@@ -114,7 +116,7 @@ async def test_only_declared_options_are_passed_and_own_defaults_stay() -> None:
 
 
 async def test_a_class_gets_the_whole_request_and_lists_its_voices() -> None:
-    async with Synthesizer(FORMS + "Full", default_voice="anna") as synthesizer:
+    async with synthesizer_of(FORMS + "Full", default_voice="anna") as synthesizer:
         info = synthesizer.info
         assert (info.name, info.sample_rate) == ("full", 16000)
         assert [(v.id, v.name, v.language) for v in info.voices] == [
@@ -130,7 +132,7 @@ async def test_a_class_gets_the_whole_request_and_lists_its_voices() -> None:
             await speak(synthesizer, voice="dora")
         assert unknown.value.param == "voice"
     with pytest.raises(EngineUnavailable, match="dora"):
-        async with Synthesizer(FORMS + "Full", default_voice="dora"):
+        async with synthesizer_of(FORMS + "Full", default_voice="dora"):
             pass
 
 
@@ -138,7 +140,7 @@ async def test_a_class_gets_the_whole_request_and_lists_its_voices() -> None:
 async def test_a_file_in_the_asked_format_is_passed_on_byte_for_byte(tmp_path: Path, form: str) -> None:
     file = tmp_path / "ready.mp3"
     tagged = b"ID3\x04\0\0\0\0\x0f\x00" + bytes(15 * 128) + mp3_file() + b"TAG".ljust(128, b"x")
-    async with Synthesizer(FORMS + form) as synthesizer:
+    async with synthesizer_of(FORMS + form) as synthesizer:
         for data in (mp3_file(), tagged, mp3_file(300.0)):
             file.write_bytes(data)
             audio, duration_s = await speak(synthesizer, str(file))
@@ -147,7 +149,7 @@ async def test_a_file_in_the_asked_format_is_passed_on_byte_for_byte(tmp_path: P
 
 
 async def test_a_whole_wav_is_passed_on_if_wav_is_asked(tmp_path: Path) -> None:
-    async with Synthesizer(FORMS + "wav_in_pieces") as synthesizer:
+    async with synthesizer_of(FORMS + "wav_in_pieces") as synthesizer:
         audio, duration_s = await speak(synthesizer, format="wav")
         assert audio[:4] == b"RIFF"
         assert duration_s == pytest.approx(1.0)
@@ -167,7 +169,7 @@ async def test_a_whole_wav_is_passed_on_if_wav_is_asked(tmp_path: Path) -> None:
 async def test_what_cannot_be_given_is_refused_before_synthesis(
     tmp_path: Path, options: dict[str, Any], param: str
 ) -> None:
-    async with Synthesizer(FAULTS) as synthesizer:
+    async with synthesizer_of(FAULTS) as synthesizer:
         with pytest.raises(InvalidRequest) as caught:
             await speak(synthesizer, f"pid {tmp_path / 'pid'}", **options)
         assert caught.value.param == param
@@ -191,7 +193,7 @@ async def test_other_formats_are_converted(tmp_path: Path, container: str, codec
             output.mux(stream.encode(resampled))
         output.mux(stream.encode(None))
     for form in ("file_from_text", "pieces_from_text"):
-        async with Synthesizer(FORMS + form) as synthesizer:
+        async with synthesizer_of(FORMS + form) as synthesizer:
             audio, duration_s = await speak(synthesizer, str(file))
             assert audio[:2] == b"\xff\xf3" or audio[:2] == b"\xff\xfb"
             assert duration_s == pytest.approx(2.0, abs=0.1)
@@ -200,7 +202,7 @@ async def test_other_formats_are_converted(tmp_path: Path, container: str, codec
 
 async def test_an_mp3_at_another_sample_rate_is_converted(tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(mp3_file(2.0))
-    async with Synthesizer(FORMS + "pieces_from_text") as synthesizer:
+    async with synthesizer_of(FORMS + "pieces_from_text") as synthesizer:
         text = str(tmp_path / "a.mp3")
         assert (await speak(synthesizer, text, sample_rate=22050))[0] == mp3_file(2.0)
         audio, _ = await speak(synthesizer, text, sample_rate=16000)
@@ -225,7 +227,7 @@ async def test_an_mp3_at_another_sample_rate_is_converted(tmp_path: Path) -> Non
 )
 async def test_bytes_that_are_no_audio_are_a_clear_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "bad").write_bytes(data)
-    async with Synthesizer(FORMS + "pieces_from_text") as synthesizer:
+    async with synthesizer_of(FORMS + "pieces_from_text") as synthesizer:
         with pytest.raises(BadAudio):
             await speak(synthesizer, str(tmp_path / "bad"))
         (tmp_path / "bad").write_bytes(b"")
@@ -234,7 +236,7 @@ async def test_bytes_that_are_no_audio_are_a_clear_error(tmp_path: Path, data: b
 
 
 async def test_the_audio_is_bounded() -> None:
-    async with Synthesizer(FAULTS, max_audio_s=10) as synthesizer:
+    async with synthesizer_of(FAULTS, max_audio_s=10) as synthesizer:
         with pytest.raises(AudioTooLarge):
             await speak(synthesizer, "stream 0")
         await speak(synthesizer, "fine")
@@ -271,7 +273,7 @@ async def test_the_audio_is_bounded() -> None:
 async def test_a_fault_is_a_clear_error_and_the_next_utterance_works(
     text: str, error: type[SpeechError], match: str
 ) -> None:
-    async with Synthesizer(FAULTS, idle_s=0.3) as synthesizer:
+    async with synthesizer_of(FAULTS, idle_s=0.3) as synthesizer:
         with pytest.raises(error, match=match):
             await speak(synthesizer, text)
         assert (await speak(synthesizer, "array h"))[1] == pytest.approx(1.0)
@@ -279,7 +281,7 @@ async def test_a_fault_is_a_clear_error_and_the_next_utterance_works(
 
 async def test_what_an_engine_prints_reaches_the_log_and_never_the_audio() -> None:
     with capture_logs() as logs:
-        async with Synthesizer(FAULTS, slot=3) as synthesizer:
+        async with synthesizer_of(FAULTS, slot=3) as synthesizer:
             _, duration_s = await speak(synthesizer, "print hello there")
             assert duration_s == pytest.approx(1.0)
 
@@ -294,19 +296,19 @@ async def test_what_an_engine_prints_reaches_the_log_and_never_the_audio() -> No
 
 @pytest.mark.parametrize("deed", ["stdin", "nice", "modules"])
 async def test_the_surroundings_of_an_engine(deed: str) -> None:
-    async with Synthesizer(FAULTS) as synthesizer:
+    async with synthesizer_of(FAULTS) as synthesizer:
         await speak(synthesizer, deed)
 
 
 async def test_an_engine_is_closed_tidily() -> None:
     with capture_logs() as logs:
-        async with Synthesizer(FORMS + "Full") as synthesizer:
+        async with synthesizer_of(FORMS + "Full") as synthesizer:
             await speak(synthesizer)
         await until(lambda: any(entry.get("line") == "closed tidily" for entry in logs))
 
 
 async def test_an_engine_that_died_idle_is_restarted_without_failing_a_request(tmp_path: Path) -> None:
-    async with Synthesizer(FAULTS) as synthesizer:
+    async with synthesizer_of(FAULTS) as synthesizer:
         for _ in range(3):
             await speak(synthesizer, f"pid {tmp_path / 'pid'}")
             pid = int((tmp_path / "pid").read_text())
@@ -319,7 +321,7 @@ async def test_an_engine_that_died_idle_is_restarted_without_failing_a_request(t
 @pytest.mark.parametrize("engine", ["espeak", "tone"])
 async def test_a_cancelled_run_frees_the_slot(engine: str, how: str) -> None:
     with capture_logs() as logs:
-        async with Synthesizer(engine) as synthesizer:
+        async with synthesizer_of(engine) as synthesizer:
             request = SpeechRequest("a long text " * 5000)
             if how == "close":
                 async with aclosing(synthesizer.speak(request)) as pieces:
@@ -335,7 +337,7 @@ async def test_a_cancelled_run_frees_the_slot(engine: str, how: str) -> None:
 @pytest.mark.parametrize("engine", ["endless", "endless_pieces"])
 async def test_an_async_engine_is_cancelled_where_it_waits(engine: str) -> None:
     with capture_logs() as logs:
-        async with Synthesizer(f"{ENGINES / 'faults.py'}:{engine}") as synthesizer:
+        async with synthesizer_of(f"{ENGINES / 'faults.py'}:{engine}") as synthesizer:
             for _ in range(2):
                 await leave_after(0.1, synthesizer, "hello")
     assert not [entry for entry in logs if entry["event"] == "engine ended"]
@@ -343,7 +345,7 @@ async def test_an_async_engine_is_cancelled_where_it_waits(engine: str) -> None:
 
 async def test_a_cancelled_call_finishes_unheard_if_that_is_sooner_than_a_restart() -> None:
     with capture_logs() as logs:
-        async with Synthesizer(f"{ENGINES / 'faults.py'}:SlowStart") as synthesizer:
+        async with synthesizer_of(f"{ENGINES / 'faults.py'}:SlowStart") as synthesizer:
             await speak(synthesizer, "sleep 0.30")  # now its time per character is known
             await leave_after(0.1, synthesizer, "sleep 0.30")
             assert (await speak(synthesizer, "fine"))[1] == pytest.approx(1.0)
@@ -351,7 +353,7 @@ async def test_a_cancelled_call_finishes_unheard_if_that_is_sooner_than_a_restar
 
 
 async def test_a_cancelled_call_that_would_go_on_is_killed(tmp_path: Path) -> None:
-    async with Synthesizer(FAULTS) as synthesizer:
+    async with synthesizer_of(FAULTS) as synthesizer:
         await leave_after(0.5, synthesizer, f"pid_and_hang {tmp_path / 'pid'}")
         assert is_gone(int((tmp_path / "pid").read_text()))
         await speak(synthesizer, "fine")
@@ -359,7 +361,7 @@ async def test_a_cancelled_call_that_would_go_on_is_killed(tmp_path: Path) -> No
 
 async def test_an_engine_blocks_while_nobody_listens(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
-    async with Synthesizer(FAULTS) as synthesizer:
+    async with synthesizer_of(FAULTS) as synthesizer:
         async with aclosing(synthesizer.speak(SpeechRequest(f"count {taken}"))) as pieces:
             await anext(pieces)
             before = -1
@@ -375,7 +377,7 @@ async def test_an_engine_blocks_while_nobody_listens(tmp_path: Path) -> None:
 
 async def test_four_slots_speak_at_the_same_time() -> None:
     async def one(slot: int) -> float:
-        async with Synthesizer("tone", slot=slot) as synthesizer:
+        async with synthesizer_of("tone", slot=slot) as synthesizer:
             return sum([(await speak(synthesizer, "x" * 100))[1] for _ in range(3)])
 
     async with asyncio.TaskGroup() as tasks:
@@ -390,15 +392,15 @@ def test_no_engine_outlives_a_killed_node(tmp_path: Path, deed: str) -> None:
     node = f"""
 import asyncio
 from antiphon.request import SpeechRequest
-from synth_node.synthesizer import Synthesizer
+from tests.synth_node.support_engine import synthesizer_of
 async def main():
-    async with Synthesizer({FAULTS!r}) as synthesizer:
+    async with synthesizer_of({FAULTS!r}) as synthesizer:
         async for _ in synthesizer.speak(SpeechRequest("{deed} {file}")): pass
         print("spoken", flush=True)
         await asyncio.sleep(3600)
 asyncio.run(main())
 """
-    process = subprocess.Popen([sys.executable, "-c", node], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", node], stdout=subprocess.DEVNULL, cwd=ROOT)
     try:
         deadline = time.monotonic() + GUARD_S
         while not (file.exists() and file.read_text()):
@@ -430,7 +432,7 @@ async def test_an_engine_runs_in_the_users_own_environment(
     )
     (tmp_path / "beside.py").write_text("SECONDS = 2\n")
     python = str(tmp_path / "venv" / "bin" / "python")
-    async with Synthesizer(f"{tmp_path / 'theirs.py'}:tts_api", python=python) as synthesizer:
+    async with synthesizer_of(f"{tmp_path / 'theirs.py'}:tts_api", python=python) as synthesizer:
         assert (await speak(synthesizer))[1] == pytest.approx(2.0)
 
 
@@ -441,7 +443,7 @@ async def test_a_module_is_found_beside_the_working_directory(
         "def speak(text):\n    return bytes(16000)\nspeak.sample_rate = 8000\n"
     )
     monkeypatch.chdir(tmp_path)
-    async with Synthesizer("config:speak") as synthesizer:  # a name that this package has as well
+    async with synthesizer_of("config:speak") as synthesizer:  # a name that this package has as well
         assert (await speak(synthesizer))[1] == pytest.approx(1.0)
 
 
@@ -471,14 +473,14 @@ async def test_an_engine_that_cannot_be_started_is_one_sentence(
     (tmp_path / "mine.py").write_text(source)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineUnavailable, match=match) as unavailable:
-        async with Synthesizer(engine, start_timeout_s=1 if "3600" in source else 60):
+        async with synthesizer_of(engine, start_timeout_s=1 if "3600" in source else 60):
             pass
     assert "\n" not in str(unavailable.value)
 
 
 async def test_an_interpreter_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="cannot be run"):
-        async with Synthesizer(FAULTS, python=str(tmp_path / "python")):
+        async with synthesizer_of(FAULTS, python=str(tmp_path / "python")):
             pass
 
 

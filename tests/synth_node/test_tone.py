@@ -7,6 +7,7 @@ import pytest
 from antiphon.errors import UnknownVoice
 from antiphon.request import SpeechRequest
 from synth_node.synthesizer import EncodedAudio, Synthesizer
+from tests.synth_node.support_engine import synthesizer_of
 
 
 async def speak(synthesizer: Synthesizer, request: SpeechRequest) -> tuple[bytes, float]:
@@ -16,14 +17,14 @@ async def speak(synthesizer: Synthesizer, request: SpeechRequest) -> tuple[bytes
 
 
 async def test_it_is_as_long_as_its_text_and_always_the_same() -> None:
-    async with Synthesizer("tone") as synthesizer:
+    async with synthesizer_of("tone") as synthesizer:
         first = await speak(synthesizer, SpeechRequest("x" * 100))
         assert first[1] == pytest.approx(6.0, abs=0.001)
         assert await speak(synthesizer, SpeechRequest("y" * 100)) == first
         assert (await speak(synthesizer, SpeechRequest("x" * 100, speed=2.0)))[1] == pytest.approx(
             3.0, abs=0.001
         )
-    async with Synthesizer("tone") as synthesizer:
+    async with synthesizer_of("tone") as synthesizer:
         assert await speak(synthesizer, SpeechRequest("x" * 100, voice="a4")) == first
         low = await speak(synthesizer, SpeechRequest("x" * 100, voice="a3"))
         assert low[0] != first[0]

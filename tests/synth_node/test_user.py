@@ -10,8 +10,9 @@ import pytest
 
 from antiphon.errors import EngineFailed, UnknownVoice
 from synth_node.engine_host import EngineHost
+from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineUnavailable
-from synth_node.utterance import EngineWord
+from synth_node.host import EngineRequest, EngineWord
 
 GUARD_S: Final = 20.0
 SAMPLES: Final = bytes(2 * 800)
@@ -66,15 +67,12 @@ async def speak(
     """Speak once in a process of its own."""
     (path / "mine.py").write_text(ENGINES)
     spec = f"{path / 'mine.py'}:{engine}"
-    request = {"text": text, "voice": None, "speed": 1.0, "format": "mp3", "sample_rate": None}
     pcm, words = b"", []
     async with (
         asyncio.timeout(GUARD_S),
-        EngineHost(
-            spec, slot=0, python=None, default_voice=None, idle_s=GUARD_S, start_timeout_s=GUARD_S
-        ) as host,
+        EngineHost(spec, slot=0, options=EngineOptions(idle_s=GUARD_S, start_s=GUARD_S)) as host,
     ):
-        utterance = host.speak({**request, "input_type": "text", "timestamps": False, **options})
+        utterance = host.speak(EngineRequest(text, **options))
         try:
             while (piece := await utterance.next()) is not None:
                 pcm += piece

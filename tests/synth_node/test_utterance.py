@@ -9,7 +9,8 @@ import pytest
 
 from synth_node.engine_child import BEGIN
 from synth_node.engine_process import EngineProcess, Frame
-from synth_node.utterance import EngineWord, Utterance
+from synth_node.host import EngineWord
+from synth_node.utterance import Utterance
 
 
 class Process:
