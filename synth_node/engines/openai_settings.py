@@ -1,0 +1,82 @@
+"""Settings of the engine that speaks through an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from antiphon.request import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from antiphon.settings import SettingsError
+from synth_node.engine_settings import EngineSettings, secret
+
+PREFIX: Final = "SYNTH_OPENAI_"
+API_KEY: Final = f"{PREFIX}API_KEY"
+_SPEECH: Final = "/audio/speech"
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class OpenAISettings(EngineSettings):
+    """Where the server is and what it is asked for; each field is the variable SYNTH_OPENAI_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+    base_url: str
+    """What stands before /audio/speech, such as http://127.0.0.1:8000/v1."""
+    api_key: SecretStr | None = None
+    """Key that the server asks for; a server of one's own often needs none."""
+    api_key_file: str | None = None
+    """File with the key, such as a mounted secret; it is read again whenever the engine has paused."""
+    model: Annotated[str, Field(min_length=1)] = "tts-1"
+    """The server's own name of the model."""
+    voices: str | None = None
+    """Voices, with commas, the default one first; the server's list, or else OpenAI's names, unless given."""
+    format: Literal["pcm", "mp3"] = "pcm"
+    """What the server is asked for: samples, or mp3, which is passed on untouched where mp3 is wanted."""
+    sample_rate: Annotated[int, Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)] = 24_000
+    """Of the samples that the server sends, in Hz; they come without a word of it."""
+    instructions: str | None = None
+    """How to speak, for models that take instructions; not sent unless given."""
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often one segment is tried in all if the server fails; waiting for a busy one does not count."""
+    connect_s: Seconds = 10.0
+    """Time for a connection to the server, in seconds."""
+    idle_s: Seconds = 60.0
+    """Longest silence of the server at work, before its first byte too, in seconds."""
+    total_s: Seconds = 600.0
+    """Longest time of one attempt, in seconds."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_base(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or (url.port or 1) < 1:
+            raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
+        if url.username is not None or url.password is not None:
+            raise ValueError(f"must hold no password; the key belongs in {API_KEY}")
+        if url.query or url.fragment:
+            raise ValueError("must end with its path, without ? or #")
+        base = value.rstrip("/")
+        if base.endswith(_SPEECH):
+            raise ValueError(f"must end before {_SPEECH}")
+        return base
+
+    @property
+    def voice_ids(self) -> tuple[str, ...]:
+        """What `voices` names."""
+        return tuple(voice.strip() for voice in (self.voices or "").split(",") if voice.strip())
+
+    def key(self) -> str | None:
+        """Return the key, None if there is to be none.
+
+        Raises:
+            SettingsError: the file cannot be read, or the key is none that a header can hold.
+        """
+        if self.api_key is None and self.api_key_file is None:
+            return None
+        key = secret(API_KEY, self.api_key, self.api_key_file)
+        if not key.isascii() or not key.isprintable():
+            raise SettingsError(f"{API_KEY} holds characters that no HTTP header can")
+        return key
