@@ -54,6 +54,7 @@ class Network:
         """
         while True:
             await self.throttle.pause_requested.wait()
+            await asyncio.sleep(self.throttle.pause_s)
             again_in_s = MIN_PROBE_S
             while not await self._probed(again_in_s):
                 await asyncio.sleep(again_in_s)

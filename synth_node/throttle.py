@@ -19,7 +19,7 @@ class Throttle:
     """The limit of utterances that an engine makes at once, shared by the slots of a node.
 
     A refusal lowers it to what the server has just taken; after `hold_s` seconds without another one it
-    rises by one, and so on up to `most`. A slot takes a place before it joins the group, and leaves the
+    rises by half, and so on up to `most`. A slot takes a place before it joins the group, and leaves the
     group if the limit falls below the places taken: others of the group are asked in its stead. An
     utterance that was refused waits for its turn and tries again; its caller notices a delay only.
     """
@@ -30,6 +30,8 @@ class Throttle:
         """Places now; 0 until `open`."""
         self.paused_for: str | None = _UNPROBED
         """Why nothing is to be spoken until a probe succeeds; None when it may be."""
+        self.pause_s = 0.0
+        """How long to wait before the probe, in seconds."""
         self.pause_requested = asyncio.Event()
         self.pause_requested.set()
         self._hold_s = hold_s
@@ -63,30 +65,36 @@ class Throttle:
 
     def refused(self) -> None:
         """Note that the server refused the utterance whose turn it is: there are too many."""
+        if self.paused_for is not None:
+            return
         limit = max(1, min(self.limit, self._n_at_work - 1))
         if limit < self.limit:
             log.warning("the engine's server refuses; fewer slots are offered", limit=limit, most=self.most)
         self._set(limit)
 
-    def pause(self, reason: str) -> None:
-        """Have nothing spoken until a probe succeeds; what waits for its turn fails with `reason`."""
+    def pause(self, reason: str, *, for_s: float = 30.0) -> None:
+        """Have nothing spoken for `for_s` seconds, and then until a probe succeeds.
+
+        What waits for its turn fails with `reason`, a sentence that shows no secret.
+        """
         if self.paused_for is None:
-            log.error("the engine pauses", reason=reason)
+            log.error("the engine pauses", reason=reason, for_s=for_s)
         self.paused_for = reason
+        self.pause_s = for_s
         self._set(0)
-        while self._turns:
-            if not (turn := self._turns.popleft()).done():
+        for turn in self._turns:
+            if not turn.done():
                 turn.set_exception(EngineCrashed(reason))
         self.pause_requested.set()
 
     # -- for the node
 
     def open(self) -> None:
-        """Let the engine speak: a probe has succeeded."""
-        first = self.limit == 0 and self.paused_for == _UNPROBED
+        """Let the engine speak, for a probe has succeeded: all at once at first, one by one after a pause."""
+        limit = self.most if self.paused_for == _UNPROBED else 1
         self.paused_for = None
         self.pause_requested.clear()
-        self._set(self.most if first else 1)
+        self._set(limit)
 
     def close(self) -> None:
         """End the timer."""
@@ -117,10 +125,13 @@ class Throttle:
         queue.append(future)
         try:
             await future
+        except asyncio.CancelledError:
+            queue.remove(future)
+            self._look()  # it may have been woken: its room is another's
+            raise
         finally:
             if future in queue:
                 queue.remove(future)
-            self._look()  # whoever was woken and cancelled at once leaves its room to another
 
     def give_back_excess(self, holder: object) -> None:
         """Give the place back if there are more of them taken than the limit allows."""
@@ -131,7 +142,9 @@ class Throttle:
         self.limit = limit
         self.close()
         if 0 < limit < self.most:
-            self._rise = asyncio.get_running_loop().call_later(self._hold_s, self._set, limit + 1)
+            self._rise = asyncio.get_running_loop().call_later(
+                self._hold_s, self._set, min(self.most, limit + max(1, limit // 2))
+            )
         excess = len(self._places) - limit
         for on_withdraw in list(self._places.values()):
             if excess <= 0:
