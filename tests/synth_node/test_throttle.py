@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,7 @@ class Slots:
     async def join(self, *numbers: int) -> None:
         async with asyncio.timeout(GUARD_S):
             for number in numbers:
-                await self.throttle.take_place(number, lambda number=number: self.leave(number))
+                await self.throttle.take_place(number, partial(self.leave, number))
 
     def leave(self, number: int) -> bool:
         if number in self.busy:
