@@ -22,7 +22,7 @@ def configure_logging(level: str, form: Literal["auto", "json", "console"]) -> N
     ]
     readable = form == "console" or (form == "auto" and sys.stderr.isatty())
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if readable
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
