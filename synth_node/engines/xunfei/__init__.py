@@ -1,0 +1,1 @@
+"""The online voices of Xunfei (iFlytek)."""
