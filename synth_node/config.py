@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from antiphon.request import is_speakable
 from antiphon.settings import ProcessSettings
 from antiphon.subjects import check_token
+from synth_node.slot_env import read_slot_env
 from synth_node.text.segments import LEAST_MOST
 
 PREFIX: Final = "SYNTH_"
@@ -31,8 +34,14 @@ class SynthSettings(ProcessSettings):
     """Name shown to people; host name and process number unless given."""
     python: str | None = None
     """Interpreter of the engine's own environment; the node's own unless given."""
+    slot_env: str = ""
+    """Variables for engines' processes, as before a shell's command; {slot} is the slot's number, and values
+    with | between them are dealt to the slots in turn."""
     voice: str | None = None
     """Voice for requests that name none; the engine's own default unless given."""
+    warm_up: str | None = None
+    """Text that each engine speaks to nobody whenever it has started, before its slot joins; none unless
+    given."""
     bit_rate: Annotated[int, Field(ge=8000, le=320_000)] = 64_000
     """Bit rate of mp3 at 16 to 24 kHz, in bit/s; other rates, aac and opus are derived from it."""
     segment_characters: Annotated[int, Field(ge=0, le=200_000)] = 300
@@ -45,6 +54,14 @@ class SynthSettings(ProcessSettings):
     """Time that the engine gets to start (to load its model), in seconds."""
     hang_s: Seconds = 60.0
     """Silence of a working engine after which it is held to hang and is killed, in seconds."""
+    segment_s: Seconds = 120.0
+    """Longest time of an engine's own for one segment, in seconds; with what each character adds."""
+    segment_s_per_character: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """What each character of a segment adds to that, in seconds."""
+    recycle_after: Annotated[int, Field(ge=0)] = 0
+    """Segments after which an engine's process is replaced, between two utterances; 0 is never."""
+    memory_mib: Annotated[int, Field(ge=0)] = 0
+    """Resident memory of an engine's process and its helpers past which it is replaced, in MiB; 0 is any."""
     budget_s: Seconds = 60.0
     """Time for a request that brings no budget of its own, in seconds."""
     max_budget_s: Seconds = 4 * 3600.0
@@ -63,6 +80,26 @@ class SynthSettings(ProcessSettings):
     """Time after which an idle slot joins the queue group anew, should the server have forgotten it."""
     state_file: str | None = None
     """File for the node's state at each heartbeat, which `python -m synth_node.health` reads."""
+
+    @field_validator("slot_env")
+    @classmethod
+    def _is_readable(cls, value: str) -> str:
+        read_slot_env(value)
+        return value
+
+    @field_validator("warm_up")
+    @classmethod
+    def _can_be_spoken(cls, value: str | None) -> str | None:
+        if value is not None and not is_speakable(value):
+            raise ValueError("there is nothing in it to speak")
+        return value
+
+    @field_validator("memory_mib")
+    @classmethod
+    def _can_be_measured(cls, value: int) -> int:
+        if value and not os.path.exists("/proc/self/statm"):
+            raise ValueError("this system does not tell the memory of a process in /proc")
+        return value
 
     @field_validator("segment_characters")
     @classmethod

@@ -176,7 +176,9 @@ class EngineHost:
             "parent": os.getpid(),
         }
         started_at = monotonic()
-        process = await EngineProcess.start(self._python, options, self._on_frame, self._log)
+        process = await EngineProcess.start(
+            self._python, options, self._on_frame, self._log, self._options.env
+        )
         try:
             description = await process.ready(self._options.start_s)
         except BaseException:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -87,10 +87,11 @@ class EngineProcess(asyncio.Protocol):
         options: dict[str, Any],
         on_frame: Callable[[Frame], None],
         log: FilteringBoundLogger,
+        env: Mapping[str, str],
     ) -> EngineProcess:
         """Start a process that runs engine_child.py; it is not ready yet.
 
-        Call it in the main thread: the process dies with the thread that started it.
+        Call it in the main thread: the process dies with the thread that started it. env: is added to ours.
 
         Raises:
             EngineUnavailable: there is no such interpreter.
@@ -110,7 +111,7 @@ class EngineProcess(asyncio.Protocol):
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C in a terminal must not reach it: the node drains. And its helpers die with it.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
             )
         except OSError as exc:
             ours.close()

@@ -33,7 +33,7 @@ from antiphon.request import Envelope
 from antiphon.strays import Strays
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
 from synth_node.built_in import BUILT_IN
-from synth_node.config import SynthSettings
+from synth_node.config import MIB, SynthSettings
 from synth_node.delivery import Buffer
 from synth_node.discovery import Discovery
 from synth_node.engine_host import EngineHost
@@ -46,6 +46,7 @@ from synth_node.network_host import Network, NetworkHost
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.slot import Slot
+from synth_node.slot_env import env_of_slot
 from synth_node.slot_run import SlotRun
 from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EngineUnavailable, Synthesizer
@@ -126,8 +127,14 @@ class SynthNode:
             python=settings.python,
             voice=settings.voice,
             settings={} if self._engine_settings is None else self._engine_settings.for_engine(),
+            env=env_of_slot(settings.slot_env, number),
+            warm_up=settings.warm_up,
             idle_s=settings.hang_s,
             start_s=settings.start_s,
+            segment_s=settings.segment_s,
+            segment_s_per_character=settings.segment_s_per_character,
+            recycle_after=settings.recycle_after,
+            memory_bytes=settings.memory_mib * MIB,
         )
         return EngineHost(settings.engine, slot=number, options=options)
 

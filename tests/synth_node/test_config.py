@@ -34,6 +34,11 @@ def test_nothing_needs_to_be_set() -> None:
         ("SYNTH_GRACE_S", "0", "grace_s", 0.0),
         ("SYNTH_NODE", "any * name", "node", "any * name"),
         ("SYNTH_ENGINE", "my.py:tts_api", "engine", "my.py:tts_api"),
+        ("SYNTH_SLOT_ENV", "A=0|1 B=x", "slot_env", "A=0|1 B=x"),
+        ("SYNTH_WARM_UP", "", "warm_up", None),
+        ("SYNTH_WARM_UP", "Hello.", "warm_up", "Hello."),
+        ("SYNTH_SEGMENT_S_PER_CHARACTER", "0", "segment_s_per_character", 0.0),
+        ("SYNTH_MEMORY_MIB", "4096", "memory_mib", 4096),
         ("synth_slots", "3", "slots", 3),
         ("LOG_LEVEL", "debug", "log_level", "debug"),
         ("TTS_ROOT", "tts2", "tts_root", "tts2"),
@@ -54,10 +59,14 @@ def test_a_value_is_read(
         *(("SYNTH_GRACE_S", value) for value in ("-1", "inf", "nan", "soon")),
         *(
             (f"SYNTH_{name}_S", "0")
-            for name in ("START", "HANG", "BUDGET", "MAX_AUDIO", "HEARTBEAT", "REARM")
+            for name in ("START", "HANG", "SEGMENT", "BUDGET", "MAX_AUDIO", "HEARTBEAT", "REARM")
         ),
         *((f"SYNTH_{name}_S", "inf") for name in ("START", "HANG", "BUDGET", "HEARTBEAT")),
         *(("SYNTH_BIT_RATE", value) for value in ("7999", "320001", "64k")),
+        *(("SYNTH_SLOT_ENV", value) for value in ("GPU", "A={gpu}", "A='1")),
+        *(("SYNTH_WARM_UP", value) for value in (" ", "🙂")),
+        *(("SYNTH_SEGMENT_S_PER_CHARACTER", value) for value in ("-1", "inf")),
+        *((f"SYNTH_{name}", value) for name in ("RECYCLE_AFTER", "MEMORY_MIB") for value in ("-1", "1.5")),
         ("SYNTH_MAX_TEXT_CHARACTERS", "0"),
         ("SYNTH_BUFFER_BYTES", "0"),
         ("LOG_LEVEL", "loud"),

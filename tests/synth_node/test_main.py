@@ -47,6 +47,7 @@ def last_sentence(said: str) -> str:
         ("SYNTH_SLOTS", "0"),
         ("SYNTH_SLOT", "2"),
         ("SYNTH_MODEL", "a.b"),
+        ("SYNTH_SLOT_ENV", "CUDA_VISIBLE_DEVICES"),
         ("LOG_LEVEL", "loud"),
         ("NATS_URL", "nats://user:hunter2@host:port"),
         ("NATS_URL_FILE", "/does/not/exist"),
