@@ -249,6 +249,9 @@ def main(options: dict[str, Any]) -> None:
     try:
         engine = user.adapt(finder.find(spec), options["spec"], options.get("settings") or {})
         engine.check_voice(options.get("voice"))
+        if options.get("warm_up"):
+            warm_up = importlib.import_module(f"{engines}.warm_up").warm_up
+            warm_up(engine, options["warm_up"], options.get("voice"), sock.fileno())
     except (finder.NotFound, user.CannotUse) as exc:
         sock.sendall(frame("X", 0, str(exc).encode(errors="replace")))
         return

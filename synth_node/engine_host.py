@@ -57,7 +57,7 @@ class EngineHost:
         self.seconds_per_character = 0.0
         """Moving mean of the engine's own time; 0.0 until measured."""
         self.start_up_s = 0.0
-        """From the start of the process to its readiness, the last time."""
+        """From the start of the process to its readiness, its warm-up included, the last time."""
         self.info: EngineInfo
         """What the engine said of itself when it started the last time."""
 
@@ -173,6 +173,7 @@ class EngineHost:
             "built_in": self._built_in,
             "settings": dict(self._options.settings),
             "voice": self._options.voice,
+            "warm_up": self._options.warm_up,
             "parent": os.getpid(),
         }
         started_at = monotonic()

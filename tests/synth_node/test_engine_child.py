@@ -72,7 +72,10 @@ def receive(sock: socket.socket, last: str) -> list[tuple[str, int, bytes]]:
 
 @pytest.mark.parametrize(
     "file",
-    ["engine_child.py", *(f"engines/{name}.py" for name in ("find", "user", "signature", "session", "tone"))],
+    [
+        "engine_child.py",
+        *(f"engines/{name}.py" for name in ("find", "user", "signature", "session", "tone", "warm_up")),
+    ],
 )
 def test_only_the_standard_library_is_used(file: str) -> None:
     tree = ast.parse((PACKAGE / file).read_text(), feature_version=(3, 8))
