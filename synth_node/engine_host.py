@@ -51,7 +51,6 @@ class EngineHost:
         self._number = 0
         self._free = asyncio.Event()
         self._overdue: asyncio.TimerHandle | None = None
-        self._started_at = 0.0
         self._characters = 0
         self._interruptible = False
         self.seconds_per_character = 0.0
@@ -84,6 +83,8 @@ class EngineHost:
                     process.send("Q", 0)
                     await process.wait(QUIT_S)
                 await process.end("the node stops")
+                if self._current is not None:
+                    self._current.fail(EngineCrashed("the node stops"))
 
     @property
     def is_ready(self) -> bool:
@@ -113,10 +114,14 @@ class EngineHost:
         self._free.clear()
         if request.voice is None:
             request = replace(request, voice=self._options.voice)
-        self._started_at = monotonic()
         self._characters = len(request.text)
+        options = self._options
         self._current = Utterance(
-            process, self._number, n_characters=self._characters, idle_s=self._options.idle_s
+            process,
+            self._number,
+            n_characters=self._characters,
+            idle_s=options.idle_s,
+            bound_s=options.segment_s + options.segment_s_per_character * self._characters,
         )
         process.send("S", self._number, json.dumps(asdict(request)).encode())
         return self._current
@@ -133,7 +138,7 @@ class EngineHost:
         process.send("C", utterance.number)
         utterance.drop()
         patience_s = max(self.start_up_s, MIN_STOP_S)
-        expected_s = self.seconds_per_character * self._characters - (monotonic() - self._started_at)
+        expected_s = self.seconds_per_character * self._characters - self._current.working_s
         if expected_s > patience_s and not (self._interruptible or utterance.streamed):
             process.kill("a cancelled call would have gone on")
         else:
@@ -149,9 +154,8 @@ class EngineHost:
         if not current.take(frame):
             return
         self._interruptible = self._interruptible or current.streamed
-        elapsed_s = monotonic() - self._started_at
         if self._overdue is None and current.succeeded:
-            measured = elapsed_s / self._characters
+            measured = current.working_s / self._characters
             known = self.seconds_per_character
             self.seconds_per_character = measured if known == 0.0 else 0.8 * known + 0.2 * measured
         self._forget_overdue()

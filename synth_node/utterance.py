@@ -10,6 +10,7 @@ from typing import Any, Final
 from antiphon.errors import EngineFailed, SpeechError
 from synth_node.engine_process import EngineProcess, Frame
 from synth_node.host import EngineWord
+from synth_node.working_time import WorkingTime
 
 MAX_BUFFERED_BYTES: Final = 1024 * 1024
 """Of one utterance's raw audio that wait here; past it the engine blocks on its socket."""
@@ -21,11 +22,13 @@ _BEGIN, _AUDIO, _WORDS, _ERROR, _END = (ord(kind) for kind in "BAWEZ")
 class Utterance:
     """One utterance on its way out of the engine.
 
-    n_characters: of its text. sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first
-    audio.
+    n_characters: of its text. idle_s: longest silence of the engine. bound_s: on all of its work.
+    sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first audio.
     """
 
-    def __init__(self, process: EngineProcess, number: int, *, n_characters: int, idle_s: float) -> None:
+    def __init__(
+        self, process: EngineProcess, number: int, *, n_characters: int, idle_s: float, bound_s: float
+    ) -> None:
         self.number = number
         self.sample_rate: int | None = None
         self.streamed = False
@@ -41,6 +44,14 @@ class Utterance:
         self._unheard = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        endless = f"the engine worked for {bound_s:g} s on {n_characters} characters"
+        self._working = WorkingTime(bound_s, lambda: process.kill(endless))
+        self._working.run()
+
+    @property
+    def working_s(self) -> float:
+        """Time of the engine's own: without that in which nobody took its audio."""
+        return self._working.seconds
 
     async def next(self) -> bytes | None:
         """Return what audio is there, waiting for the first of it; None at the end.
@@ -64,7 +75,7 @@ class Utterance:
             piece = b"".join(parts)
         self._n_buffered -= len(piece)
         if not self._ended and self._n_buffered <= MAX_BUFFERED_BYTES // 2:
-            self._process.resume()
+            self._go_on()
         return piece
 
     def take_words(self) -> list[EngineWord]:
@@ -97,6 +108,7 @@ class Utterance:
                 self._n_buffered += len(payload)
                 if self._n_buffered > MAX_BUFFERED_BYTES:
                     self._process.pause()
+                    self._working.stop()
         elif kind == _BEGIN:
             self.sample_rate, self.streamed = int.from_bytes(payload[:4], "big"), payload[4:] == b"\x01"
         elif kind == _WORDS:
@@ -108,6 +120,8 @@ class Utterance:
             self._ended = True
         else:
             raise ValueError(f"a frame of kind {kind}")
+        if self._ended:
+            self._working.stop()
         self._wake()
         return self._ended
 
@@ -132,7 +146,11 @@ class Utterance:
         self._unheard = True
         self._pieces.clear()
         self._words.clear()
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._process.resume()
+        self._working.run()
 
     @property
     def succeeded(self) -> bool:
@@ -143,6 +161,7 @@ class Utterance:
         """End it with `failure`, behind the audio that is there."""
         self._failure = self._failure or failure
         self._ended = True
+        self._working.stop()
         self._wake()
 
     def _wake(self) -> None:

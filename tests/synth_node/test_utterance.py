@@ -21,7 +21,7 @@ class Process:
 
 
 def utterance(text: str = "hello you") -> Utterance:
-    return Utterance(cast(EngineProcess, Process()), 1, n_characters=len(text), idle_s=1.0)
+    return Utterance(cast(EngineProcess, Process()), 1, n_characters=len(text), idle_s=1.0, bound_s=60.0)
 
 
 def words(*values: object) -> Frame:

@@ -1,0 +1,40 @@
+"""The time that an engine works on one segment, and its bound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class WorkingTime:
+    """A clock that runs while the engine works, and stands while it waits for its listener.
+
+    bound_s: when it shows so much, `on_end` is called.
+    """
+
+    def __init__(self, bound_s: float, on_end: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bound_s = bound_s
+        self._on_end = on_end
+        self._before_s = 0.0
+        self._since: float | None = None
+        self._end: asyncio.TimerHandle | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What it shows."""
+        return self._before_s + (0.0 if self._since is None else self._loop.time() - self._since)
+
+    def run(self) -> None:
+        """Start, or go on."""
+        if self._since is None:
+            self._since = self._loop.time()
+            self._end = self._loop.call_later(self._bound_s - self._before_s, self._on_end)
+
+    def stop(self) -> None:
+        """Stand."""
+        if self._end is not None:
+            self._before_s = self.seconds
+            self._since = None
+            self._end.cancel()
+            self._end = None
