@@ -17,6 +17,7 @@ from synth_node.built_in import BUILT_IN
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineProcess, EngineUnavailable, Frame
+from synth_node.engine_wear import Wear
 from synth_node.host import EngineRequest, NotStarted, Speaking
 from synth_node.utterance import Utterance
 
@@ -45,6 +46,7 @@ class EngineHost:
         own_python = built_in is None or built_in.own_python
         self._python = options.python if options.python is not None and own_python else sys.executable
         self._log = log.bind(slot=slot)
+        self._wear = Wear(options)
         self._slot = slot
         self._process: EngineProcess | None = None
         self._current: Utterance | None = None
@@ -88,14 +90,33 @@ class EngineHost:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the engine is up and free for an utterance."""
-        return self._free.is_set() and self._process is not None and self._process.alive()
+        """Whether the engine is up and free for an utterance, and certainly not worn."""
+        return self._is_free and self._wear.is_known
 
     async def ready(self) -> None:
-        """Return when the engine is up and free for an utterance."""
-        while not self.is_ready:
+        """Return when the engine is up and free for an utterance; a worn one is replaced first."""
+        while True:
+            await self.free()
+            process = self._process
+            assert process is not None
+            why = await self._wear.why(process.pid)
+            if not self._is_free or self._process is not process:
+                continue
+            if why is None:
+                return
+            self._log.info("engine gets a new process", reason=why)
+            self._free.clear()
+            process.retire(QUIT_S)
+
+    async def free(self) -> None:
+        """Return when the engine is up and free for a segment."""
+        while not self._is_free:
             self._free.clear()
             await self._free.wait()
+
+    @property
+    def _is_free(self) -> bool:
+        return self._free.is_set() and self._process is not None and self._process.alive()
 
     def unready(self) -> asyncio.Future[None]:
         """Return what is done when the engine has ended."""
@@ -123,6 +144,7 @@ class EngineHost:
             idle_s=options.idle_s,
             bound_s=options.segment_s + options.segment_s_per_character * self._characters,
         )
+        self._wear.spoke()
         process.send("S", self._number, json.dumps(asdict(request)).encode())
         return self._current
 
@@ -186,6 +208,7 @@ class EngineHost:
         )
         try:
             description = await process.ready(self._options.start_s)
+            await self._wear.check_start(process.pid)
         except BaseException:
             await process.end("it did not start")
             raise
@@ -200,12 +223,13 @@ class EngineHost:
         while True:
             process = self._process
             assert process is not None
-            await asyncio.wait((process.ended,))  # not awaited itself: a cancel would reach it
+            await self._wear.watch(process)
             self._free.clear()
             why = await process.end("")
             self._process = None
             self._forget_overdue()
-            self._log.warning("engine ended", reason=why, busy=self._current is not None)
+            if not process.retired:
+                self._log.warning("engine ended", reason=why, busy=self._current is not None)
             if self._current is not None:
                 unstarted = process.untaken and self._current.sample_rate is None
                 self._current.fail(NotStarted(why) if unstarted else EngineCrashed(why))
@@ -222,5 +246,6 @@ class EngineHost:
                 await asyncio.sleep(back_off_s)
                 back_off_s = min(2 * back_off_s, MAX_BACK_OFF_S)
             else:
+                self._wear.renew()
                 self._log.info("engine restarted", start_up_s=round(self.start_up_s, 3))
                 return

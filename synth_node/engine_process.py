@@ -64,11 +64,12 @@ class _Output(asyncio.Protocol):
 class EngineProcess(asyncio.Protocol):
     """A running engine process. `ended` is done as soon as it is of no more use; `end` then reaps it.
 
-    untaken: it died without having read what was sent last.
+    untaken: it died without having read what was sent last. retired: it was asked to end.
     """
 
     def __init__(self, on_frame: Callable[[Frame], None]) -> None:
         self.untaken = False
+        self.retired = False
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = loop.create_future()
         self._ready: asyncio.Future[Frame] = loop.create_future()
@@ -182,6 +183,11 @@ class EngineProcess(asyncio.Protocol):
         """Send a frame to the engine."""
         self._transport.write(frame_bytes(kind, utterance, payload))
 
+    @property
+    def pid(self) -> int:
+        """Its number, which is also that of its session."""
+        return self._process.pid
+
     def pause(self) -> None:
         """Take nothing more; the engine blocks."""
         if not self._paused:
@@ -213,6 +219,12 @@ class EngineProcess(asyncio.Protocol):
         self._why = why
         self.ended.set_result(None)
         self._signal()
+
+    def retire(self, within_s: float) -> None:
+        """Let an idle engine close itself; it is killed if it does not."""
+        self.retired = True
+        self.send("Q", 0)
+        asyncio.get_running_loop().call_later(within_s, self.kill, "it did not close itself")
 
     def _signal(self) -> None:
         if self._process.returncode is None:

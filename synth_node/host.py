@@ -61,7 +61,7 @@ class NotStarted(Exception):
 
 
 class Host(Protocol):
-    """Speaks one utterance at a time for a slot; to be entered and left by the same task."""
+    """Speaks one segment at a time for a slot; to be entered and left by the same task."""
 
     async def __aenter__(self) -> Self:
         """Start, and wait until the engine is known. Raises EngineUnavailable."""
@@ -82,7 +82,10 @@ class Host(Protocol):
         """Whether `ready` would return at once."""
 
     async def ready(self) -> None:
-        """Return when the next utterance can begin."""
+        """Return when the next utterance can begin; what has to be done between two is done first."""
+
+    async def free(self) -> None:
+        """Return when the next segment can begin, in the midst of an utterance."""
 
     def unready(self) -> asyncio.Future[None]:
         """Return what is done as soon as an idle slot had better leave the group.
@@ -91,7 +94,7 @@ class Host(Protocol):
         """
 
     def speak(self, request: EngineRequest) -> Speaking:
-        """Start an utterance; only when ready. The caller must call `leave` with it in the end."""
+        """Start a segment; only when free. The caller must call `leave` with it in the end."""
 
     def leave(self, utterance: Speaking) -> None:
         """Want no more of `utterance`; if the engine is still at it, it is cancelled."""

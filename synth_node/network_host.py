@@ -178,6 +178,10 @@ class NetworkHost:
             if not self._throttle.holds_place(self):
                 await self._throttle.take_place(self, self._withdraw)
 
+    async def free(self) -> None:
+        """Return when the last segment is over; there is nothing to be done between two utterances."""
+        await self.ready()
+
     def unready(self) -> asyncio.Future[None]:
         """Return what is done when the place had to be given back."""
         self._unready = asyncio.get_running_loop().create_future()

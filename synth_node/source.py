@@ -23,7 +23,7 @@ class Source:
 
     @asynccontextmanager
     async def cut(self, request: SpeechRequest, parts: Iterator[Part]) -> AsyncIterator[list[Part]]:
-        """Give the parts of a text, while the engine has begun with the first segment; only when ready.
+        """Give the parts of a text, while the engine has begun with the first segment; only when free.
 
         Where the request goes on with a lost run, the engine has not begun.
         """
@@ -70,7 +70,7 @@ class Source:
         """Return the utterance and its first bytes; it has been left if this raises."""
         while True:
             if self._begun is None:
-                await self._host.ready()
+                await self._host.free()
                 utterance = self._start(request, text)
             else:
                 utterance, self._begun = self._begun, None

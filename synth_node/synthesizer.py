@@ -81,7 +81,10 @@ class Synthesizer:
         return self._host.is_ready
 
     async def ready(self) -> None:
-        """Return when the engine is up and free: it has restarted, and what was cancelled is over."""
+        """Return when the engine is up and free: it has restarted, and what was cancelled is over.
+
+        A worn one is replaced first.
+        """
         await self._host.ready()
 
     def unready(self) -> asyncio.Future[None]:
@@ -103,7 +106,7 @@ class Synthesizer:
             SpeechError: EngineCrashed, EngineFailed, UnknownVoice, InvalidRequest, UnsupportedFormat,
                 BadAudio, NothingToSpeak or AudioTooLarge.
         """
-        await self._host.ready()
+        await self._host.free()
         self._check(request)
         total_s = 0.0
         async with (

@@ -1,4 +1,4 @@
-"""Ends everything that an engine's process has started. Standard library only, Python 3.8 or newer."""
+"""Finds and ends all that an engine's process has started. Standard library only, Python 3.8 or newer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ def kill_session(leader: int) -> None:
     known: Set[int] = {os.getpid()}  # noqa: UP006  (Python 3.8)
     while True:
         # Again until there is nothing new: one may have been forking while the list was read.
-        found = [pid for pid in _processes() if pid not in known and _session_of(pid) == leader]
+        found = [pid for pid in processes_of(leader) if pid not in known]
         if not found:
             return
         for pid in sorted(found, key=lambda pid: pid != leader):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         known.update(found)
+
+
+def processes_of(leader: int) -> List[int]:  # noqa: UP006  (Python 3.8)
+    """Return the numbers of all processes of the session of `leader`."""
+    return [pid for pid in _processes() if _session_of(pid) == leader]
 
 
 def _session_of(pid: int) -> int:
