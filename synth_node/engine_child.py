@@ -41,6 +41,7 @@ BEGIN = struct.Struct(">IB")
 MAX_AUDIO_BYTES = 256 * 1024  # of one frame
 NICENESS = 5  # the node answers promptly also while its engines compute
 _PR_SET_PDEATHSIG = 1
+_IOLBF = 1  # on Linux
 
 
 class Cancelled(BaseException):
@@ -220,6 +221,15 @@ def die_with(parent: int, sock: socket.socket) -> None:
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
+def print_at_once() -> None:
+    """Have what C code prints appear line by line: into a pipe it would come late, or never if we die."""
+    import ctypes
+
+    with contextlib.suppress(ValueError, AttributeError):  # no such symbol
+        libc = ctypes.CDLL(None)
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
+
+
 def engines_package() -> str:
     """Import `engines` by its file, and return its name: our packages are not on the engine's path."""
     name = "_antiphon_engines"
@@ -239,6 +249,8 @@ def main(options: dict[str, Any]) -> None:
     sock.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's business: it drains
     die_with(options["parent"], sock)
+    if sys.platform == "linux":
+        print_at_once()
     os.nice(NICENESS)
     # The modules of the user stand where those of this package would shadow them.
     sys.path[0] = os.getcwd()

@@ -16,11 +16,11 @@ from structlog.typing import FilteringBoundLogger
 
 from synth_node.engine_child import HEADER, MAGIC
 from synth_node.engine_child import frame as frame_bytes
+from synth_node.engine_output import EngineOutput
 from synth_node.engines.session import kill_session
 
 CHILD: Final = Path(__file__).with_name("engine_child.py")
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
-MAX_LINE_BYTES: Final = 2000
 END_S: Final = 5.0
 """Bound on the wait for a killed process."""
 
@@ -35,30 +35,6 @@ class Frame(NamedTuple):
     kind: int
     utterance: int
     payload: bytes
-
-
-class _Output(asyncio.Protocol):
-    """What the engine prints, line by line into the node's log."""
-
-    def __init__(self, log: FilteringBoundLogger) -> None:
-        self._log = log
-        self._line = b""
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
-        if len(self._line) > MAX_LINE_BYTES:
-            lines.append(self._line)
-            self._line = b""
-        for line in lines:
-            self._print(line)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._print(self._line)
-
-    def _print(self, line: bytes) -> None:
-        text = line[:MAX_LINE_BYTES].decode(errors="replace").rstrip()
-        if text:
-            self._log.info("engine output", line=text)
 
 
 class EngineProcess(asyncio.Protocol):
@@ -121,7 +97,7 @@ class EngineProcess(asyncio.Protocol):
         finally:
             theirs.close()
             os.close(output_end)
-        self._output, _ = await loop.connect_read_pipe(lambda: _Output(log), os.fdopen(output, "rb", 0))
+        self._output, _ = await loop.connect_read_pipe(lambda: EngineOutput(log), os.fdopen(output, "rb", 0))
         ours.setblocking(False)
         await loop.create_unix_connection(lambda: self, sock=ours)
         return self

@@ -106,8 +106,19 @@ def _print(line: str) -> bytes:
     print(line)  # noqa: T201
     print("to stderr", file=sys.stderr)  # noqa: T201
     os.write(1, b"to the descriptor\n")
+    ctypes.CDLL(None).puts(b"from C")
     subprocess.run([sys.executable, "-c", "print('from a helper')"], check=True)
     print("x" * 10_000)  # noqa: T201
+    return SECOND
+
+
+def _flood(piece: str) -> bytes:
+    """Print 32 MiB of the same piece, given as a literal."""
+    data = eval(piece) * (65536 // len(eval(piece)))
+    for _ in range(512):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(1, view) :]
     return SECOND
 
 

@@ -288,7 +288,7 @@ async def test_what_an_engine_prints_reaches_the_log_and_never_the_audio() -> No
             def lines() -> list[str]:
                 return [entry["line"] for entry in logs if entry["event"] == "engine output"]
 
-            expected = {"hello there", "to stderr", "to the descriptor", "from a helper"}
+            expected = {"hello there", "to stderr", "to the descriptor", "from C", "from a helper"}
             await until(lambda: expected <= set(lines()) and any(line[:2] == "xx" for line in lines()))
             assert all(len(line) <= 2000 for line in lines())
             assert {entry["slot"] for entry in logs} == {3}
