@@ -16,6 +16,7 @@ NAMES: Final = (
     "failover",
     "forecast",
     "chaos",
+    "crashes",
     "first_sound",
     "first_byte",
     "speed_up",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import math
 import os
+import random
 import struct
 import time
 from collections.abc import Iterator
@@ -66,6 +68,24 @@ def sleeper(text: str) -> bytes:
     audio = fingerprinted(text)
     time.sleep(max(0.0, until - time.monotonic()))
     return audio
+
+
+class Crasher:
+    """Take the time that the text asks for, like `sleeper`, and crash somewhere in it, in so many calls.
+
+    The environment says in what share of the calls (BENCH_CRASH), and how long a start takes (BENCH_START_S).
+    """
+
+    def __init__(self) -> None:
+        self._share = float(os.environ["BENCH_CRASH"])
+        time.sleep(float(os.environ["BENCH_START_S"]))
+
+    def synthesize(self, request: Any) -> bytes:
+        """Return the text's fingerprint, or die of a segmentation fault."""
+        if random.random() < self._share:
+            time.sleep(random.random() * service_s(request.text))
+            ctypes.string_at(0)
+        return sleeper(request.text)
 
 
 class Reader:
