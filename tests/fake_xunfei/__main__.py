@@ -51,7 +51,9 @@ def main(
             pace=pace,
         ) as fake:
             fake.always(_NAMES[scenario], code=code, refusal=refusal)
-            click.echo(f"export XUNFEI_URL={fake.url}        # or {fake.super_url} with XUNFEI_API=super")
+            click.echo(
+                f"export XUNFEI_URL={fake.url}        # or {fake.super_url} with XUNFEI_MODE=super-human"
+            )
             click.echo(f"export XUNFEI_APP_ID={fake.app.app_id}")
             click.echo(f"export XUNFEI_API_KEY={fake.app.api_key}")
             click.echo(f"export XUNFEI_API_SECRET={fake.app.api_secret}")

@@ -10,6 +10,11 @@ from typing import Final
 
 _MAX_MESSAGE: Final = 200
 _DAY_LIMIT_S: Final = 600.0
+_BAD_PARAMETER: Final = 10163
+_VOICE_PARAMETER: Final = "vcn"
+"""What 10163 names as the parameter at fault; the one place where a message counts beside its code."""
+_WINDOW_S: Final = 300
+"""Seconds that a clock may differ from the service's."""
 _PAUSE_S: Final = 30.0
 
 
@@ -17,6 +22,7 @@ class Kind(Enum):
     """What is to be done about a fault."""
 
     TRANSIENT = "try again on a new connection"
+    UNREACHABLE = "no connection came about: try again, then wait until a probe succeeds"
     BUSY = "too much at once: try again later, and offer fewer slots"
     SETTINGS = "nothing works until the settings, the account or the clock change"
     VOICE = "the voice, or all of the service, is not authorised"
@@ -51,7 +57,7 @@ _SETTINGS: Final = {
     ),
     10105: _Meaning(Kind.SETTINGS, f"the app of {_APP} is not let in: is this machine on its IP list?"),
     10313: _Meaning(Kind.SETTINGS, f"{_APP} is not the app that XUNFEI_API_KEY belongs to"),
-    11201: _Meaning(Kind.SETTINGS, f"the daily limit of {_APP} is used up", _DAY_LIMIT_S),
+    11201: _Meaning(Kind.SETTINGS, f"the daily limit of the app of {_APP} is used up", _DAY_LIMIT_S),
 }
 _OTHERS: Final = {
     10109: _Meaning(Kind.REQUEST, "the length of the text is not allowed"),
@@ -78,8 +84,10 @@ Source: error tables of the online and super-human TTS pages at xfyun.cn, and wh
 def fault_of(code: int, message: str, sid: str) -> Fault:
     """Return what an answer with a code other than 0 means. sid: the session's name, for the support."""
     meaning = MEANINGS.get(code, _Meaning(Kind.REFUSED, "the service refused the request"))
-    said = _printable(message)
-    detail = f"Xunfei {code}{f', {said!r}' if said else ''}{f', session {_printable(sid)}' if sid else ''}"
+    if code == _BAD_PARAMETER and _VOICE_PARAMETER in message:
+        meaning = _Meaning(Kind.VOICE, "the service does not know this voice")
+    said = printable(message)
+    detail = f"Xunfei {code}{f', {said!r}' if said else ''}{f', session {printable(sid)}' if sid else ''}"
     return Fault(meaning.kind, f"{meaning.text} ({detail})", code=code, pause_s=meaning.pause_s)
 
 
@@ -93,29 +101,34 @@ def handshake_fault(status: int, body: bytes, *, server_date: str | None, now: f
         message = json.loads(body)["message"]
     except (ValueError, KeyError, TypeError):
         message = ""
-    detail = f"(HTTP {status}{f', {_printable(str(message))!r}' if message else ''})"
+    detail = f"(HTTP {status}{f', {printable(str(message))!r}' if message else ''})"
     if status == 401:
         unknown = "cannot be verified" in str(message)
         name = "XUNFEI_API_KEY is not known to the service" if unknown else "XUNFEI_API_SECRET is wrong"
         return Fault(Kind.SETTINGS, f"{name} {detail}")
     if status == 403 and "date" in str(message):
-        return Fault(Kind.SETTINGS, f"{_clock(server_date, now)} {detail}")
+        return Fault(Kind.SETTINGS, f"{_clock(server_date, now)}: set it {detail}")
     if status == 403:
         text = f"the app of {_APP} is not let in from here: look at its IP list and services in the console"
         return Fault(Kind.SETTINGS, f"{text} {detail}")
-    if status in (400, 404, 405, 426):
+    if status == 429:
+        return Fault(Kind.BUSY, f"too many connections {detail}")
+    if status < 500:
         return Fault(Kind.SETTINGS, f"XUNFEI_URL is not the address of this service {detail}")
-    return Fault(Kind.TRANSIENT, f"the service did not open the connection {detail}")
+    return Fault(Kind.UNREACHABLE, f"the service did not open the connection {detail}")
 
 
 def _clock(server_date: str | None, now: float) -> str:
     try:
         skew_s = now - parsedate_to_datetime(server_date or "").timestamp()
     except (ValueError, TypeError):
-        return "this machine's clock is wrong by more than 300 s: set it"
-    way = "ahead" if skew_s > 0 else "behind"
-    return f"this machine's clock is {abs(skew_s):.0f} s {way} of the service's, which takes 300 s: set it"
+        skew_s = 0.0
+    if abs(skew_s) < _WINDOW_S:  # whoever wrote that date is not whoever checked ours
+        return f"this machine's clock is wrong by more than {_WINDOW_S} s"
+    way = "ahead of" if skew_s > 0 else "behind"
+    return f"this machine's clock is {abs(skew_s):.0f} s {way} the service's, which takes {_WINDOW_S} s"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a server's words as one bounded line."""
     return "".join(character if character.isprintable() else " " for character in text)[:_MAX_MESSAGE]

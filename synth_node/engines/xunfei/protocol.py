@@ -91,7 +91,7 @@ def json_object(message: str) -> dict[str, Any]:
     """Read a message that must be a JSON object. Raises Fault."""
     try:
         values = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise Fault(Kind.TRANSIENT, "the service sent something that is no answer of its own")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Final
 
 from synth_node.engines.xunfei.protocol import Frame, Wanted, audio_bytes, json_object, number, part
@@ -11,6 +12,8 @@ from synth_node.engines.xunfei.protocol import Frame, Wanted, audio_bytes, json_
 URL: Final = "wss://cbm01.cn-huabei-1.xf-yun.com/v1/private/mcd9m97e6"
 SAMPLE_RATES: Final = (8000, 16000, 24000)
 _LAST: Final = 2
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
 class SuperHuman:
@@ -20,7 +23,7 @@ class SuperHuman:
     """
 
     encoding = "utf-8"
-    max_text_bytes = 5998  # 8,000 once it is base64, the smaller of the two limits that are documented
+    max_text_bytes = 5997  # below 8,000 once it is base64, the smallest of the limits that are documented
 
     def __init__(self, app_id: str) -> None:
         self._app_id = app_id
@@ -51,7 +54,7 @@ class SuperHuman:
                     "format": "plain",
                     "status": _LAST,
                     "seq": 0,
-                    "text": base64.b64encode(wanted.text.encode()).decode(),
+                    "text": base64.b64encode(_visible(wanted.text).encode()).decode(),
                 }
             },
         }
@@ -70,3 +73,8 @@ class SuperHuman:
             last=_LAST in (audio.get("status"), header.get("status")),
             seq=seq if isinstance(seq, int) else None,
         )
+
+
+def _visible(text: str) -> str:
+    """Return what the service allows: no tabs, nothing that cannot be seen."""
+    return _INVISIBLE.sub("", _CONTROL.sub(" ", text))

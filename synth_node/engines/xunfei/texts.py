@@ -45,8 +45,10 @@ def _check(text: str, encoding: str) -> None:
     try:
         text.encode(encoding)
     except UnicodeEncodeError as exc:
+        character = f"U+{ord(text[exc.start]):04X}"
         raise InvalidRequest(
-            f"character {exc.start} of the text is not in {encoding}, which this model reads", param="text"
+            f"the text holds {character}, which is not in {encoding}, and this model reads no other encoding",
+            param="text",
         ) from None
 
 
