@@ -82,7 +82,7 @@ class Xunfei:
                 pass
         except Fault as exc:
             kind = EngineUnavailable if exc.kind is Kind.SETTINGS else Unreachable
-            raise kind(self._said(exc)) from None
+            raise kind(self._said(str(exc))) from None
 
     async def speak(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
         """Yield the audio of one segment as it comes.
@@ -137,7 +137,7 @@ class Xunfei:
             if begun or n_failed == self._settings.attempts:
                 raise self._given_up(fault)
             wait_s = _wait_s(n_tries[fault.kind])
-            _log.warning("the service is asked again", reason=self._said(fault), in_s=round(wait_s, 3))
+            _log.warning("the service is asked again", reason=self._said(str(fault)), in_s=round(wait_s, 3))
             await asyncio.sleep(wait_s)
 
     async def _attempt(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
@@ -156,27 +156,27 @@ class Xunfei:
 
     def _judged(self, fault: Fault, voice: str) -> SpeechError | None:
         """Do what a fault asks for while the turn is held; return what the caller gets, None to try again."""
-        said = self._said(fault)
+        said, in_full = self._said(str(fault)), self._said(fault.in_full)
         match fault.kind:
             case Kind.BUSY:
                 self._throttle.refused()
             case Kind.REQUEST:
-                return TextTooLong(said, param="text")
+                return TextTooLong(in_full, param="text")
             case Kind.REFUSED:
-                return EngineFailed(said)
+                return EngineFailed(in_full)
             case Kind.VOICE if voice == self._voices[0].id or voice in self._have_spoken:
                 # The default voice, or all that is left of a quota: it is nothing that a caller could mend.
                 self._have_spoken.discard(voice)
                 return self._paused(f"voice {voice!r} of {PREFIX}VOICES: {said}", fault.pause_s)
             case Kind.VOICE:
-                return UnknownVoice(f"voice {voice!r}: {said}", param="voice")
+                return UnknownVoice(f"voice {voice!r}: {in_full}", param="voice")
             case Kind.SETTINGS:
                 return self._paused(said, fault.pause_s)
         return None
 
     def _given_up(self, fault: Fault) -> EngineCrashed:
         """Return the failure of the last attempt; without a connection a probe, at no cost, tells more."""
-        said = self._said(fault)
+        said = self._said(str(fault))
         if fault.kind is Kind.UNREACHABLE:
             self._throttle.pause(said, for_s=_UNREACHABLE_S)
         return EngineCrashed(said)
@@ -189,9 +189,8 @@ class Xunfei:
         self._throttle.pause(reason, for_s=for_s)
         return EngineCrashed(reason)
 
-    def _said(self, fault: Fault) -> str:
-        """Return the words of a fault, of which a server wrote a part, without key and secret."""
-        text = str(fault)
+    def _said(self, text: str) -> str:
+        """Return a text that a server may have written a part of, without key and secret."""
         for secret in (self._credentials.key, self._credentials.secret):
             text = text.replace(secret, "***")
         return text

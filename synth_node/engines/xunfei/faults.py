@@ -31,16 +31,25 @@ class Kind(Enum):
 
 
 class Fault(Exception):
-    """A refusal or a failure; the text is for people and shows no secret.
+    """A refusal or a failure: a text for the log and for every caller, without a secret.
 
+    words: the service's own, for the one caller who asked: they may repeat what was to be said.
     code: Xunfei's own, None if the fault is the transport's. pause_s: for Kind.SETTINGS, seconds.
     """
 
-    def __init__(self, kind: Kind, text: str, *, code: int | None = None, pause_s: float = _PAUSE_S) -> None:
+    def __init__(
+        self, kind: Kind, text: str, *, words: str = "", code: int | None = None, pause_s: float = _PAUSE_S
+    ) -> None:
         super().__init__(text)
         self.kind = kind
+        self.words = words
         self.code = code
         self.pause_s = pause_s
+
+    @property
+    def in_full(self) -> str:
+        """The text, and the service's own words."""
+        return f"{self}: {self.words}" if self.words else str(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,7 @@ class _Meaning:
 
 
 _APP: Final = "XUNFEI_APP_ID"
+_SECRET: Final = "XUNFEI_API_SECRET is not the one of XUNFEI_API_KEY"
 _SETTINGS: Final = {
     10005: _Meaning(
         Kind.SETTINGS, f"the app of {_APP} may not use this service; switch it on in the console"
@@ -86,9 +96,14 @@ def fault_of(code: int, message: str, sid: str) -> Fault:
     meaning = MEANINGS.get(code, _Meaning(Kind.REFUSED, "the service refused the request"))
     if code == _BAD_PARAMETER and _VOICE_PARAMETER in message:
         meaning = _Meaning(Kind.VOICE, "the service does not know this voice")
-    said = printable(message)
-    detail = f"Xunfei {code}{f', {said!r}' if said else ''}{f', session {printable(sid)}' if sid else ''}"
-    return Fault(meaning.kind, f"{meaning.text} ({detail})", code=code, pause_s=meaning.pause_s)
+    detail = f"Xunfei {code}{f', session {printable(sid)}' if sid else ''}"
+    return Fault(
+        meaning.kind,
+        f"{meaning.text} ({detail})",
+        words=printable(message),
+        code=code,
+        pause_s=meaning.pause_s,
+    )
 
 
 def handshake_fault(status: int, body: bytes, *, server_date: str | None, now: float) -> Fault:
@@ -99,12 +114,12 @@ def handshake_fault(status: int, body: bytes, *, server_date: str | None, now: f
     """
     try:
         message = json.loads(body)["message"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         message = ""
     detail = f"(HTTP {status}{f', {printable(str(message))!r}' if message else ''})"
     if status == 401:
         unknown = "cannot be verified" in str(message)
-        name = "XUNFEI_API_KEY is not known to the service" if unknown else "XUNFEI_API_SECRET is wrong"
+        name = "XUNFEI_API_KEY is not known to the service" if unknown else _SECRET
         return Fault(Kind.SETTINGS, f"{name} {detail}")
     if status == 403 and "date" in str(message):
         return Fault(Kind.SETTINGS, f"{_clock(server_date, now)}: set it {detail}")

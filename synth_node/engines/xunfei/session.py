@@ -138,9 +138,11 @@ class Session:
             self._left_s -= time.monotonic() - began_at
 
     def _closed(self, exc: ConnectionClosed) -> Fault:
-        close = exc.rcvd
-        said = "" if close is None else f", code {close.code} {printable(close.reason)!r}"
-        return self._transient(f"the connection ended before the audio did{said}")
+        text = "the connection ended before the audio did"
+        if exc.rcvd is None:
+            return self._transient(text)
+        return self._transient(f"{text}, with code {exc.rcvd.code}", words=printable(exc.rcvd.reason))
 
-    def _transient(self, text: str) -> Fault:
-        return Fault(Kind.TRANSIENT, f"{text}, session {printable(self._sid)}" if self._sid else text)
+    def _transient(self, text: str, *, words: str = "") -> Fault:
+        text = f"{text}, session {printable(self._sid)}" if self._sid else text
+        return Fault(Kind.TRANSIENT, text, words=words)

@@ -82,7 +82,7 @@ class XunfeiSettings(EngineSettings):
         if value is None:
             return None
         url = urlsplit(value)
-        if url.scheme not in ("ws", "wss") or not url.hostname or (url.port or 1) < 1:
+        if url.scheme not in ("ws", "wss") or not url.hostname or url.port == 0:
             raise ValueError(f"must be an address such as {online.URL}")
         if url.username is not None or url.password is not None or url.query or url.fragment:
             raise ValueError("must be scheme, host and path, and nothing else")
@@ -95,7 +95,7 @@ class XunfeiSettings(EngineSettings):
     def _is_proxy(cls, value: str | None) -> str | None:
         if value is not None:
             url = urlsplit(value)
-            if url.scheme not in ("http", "https") or not url.hostname or (url.port or 1) < 1:
+            if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
                 raise ValueError("must be an address such as http://proxy:3128")
         return value
 
