@@ -22,7 +22,7 @@ class Scenario(Enum):
     SID_ONCE = "the session's name is in the first frame only"
     UNKNOWN_FIELDS = "frames have fields that nobody has heard of"
     BINARY = "audio comes in binary frames, and JSON for the status only"
-    OUT_OF_ORDER = "neighbouring frames change places; of the super-human API only"
+    OUT_OF_ORDER = "neighbouring frames change places, where they are numbered: not of online TTS"
     GARBAGE = "something comes that is no JSON"
     NOT_AN_OBJECT = "JSON comes that is no object"
     BAD_BASE64 = "audio comes that is no base64"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from websockets.asyncio.server import ServerConnection
 
 from tests.fake_xunfei.apps import App
-from tests.fake_xunfei.messages import Invalid, Online, Order, Service, positions
+from tests.fake_xunfei.messages import Invalid, Online, Order, Service, SuperHuman, positions
 from tests.fake_xunfei.scenarios import Plan, Scenario
 
 if TYPE_CHECKING:
@@ -117,13 +117,14 @@ class Session:
         pieces = self._pieces(audio.data, order)
         ends = positions(order.text, order.n_bytes)
         pause_s = audio.seconds / options.pace / len(pieces) if options.pace else 0.0
+        swaps = scenario is Scenario.OUT_OF_ORDER and isinstance(self._service, SuperHuman)
         frames = []
         for number, piece in enumerate(pieces):
             if number == max(1, len(pieces) // 2) and not await self._goes_on():
                 return
             at = ends[number * len(ends) // len(pieces)]
             frames.append((piece, number == len(pieces) - 1, at))
-            if scenario is not Scenario.OUT_OF_ORDER:
+            if not swaps:
                 await self._send(*frames.pop()[:1], last=number == len(pieces) - 1, at=at)
                 await asyncio.sleep(pause_s)
         await self._send_out_of_order(frames)

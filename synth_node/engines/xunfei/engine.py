@@ -130,11 +130,12 @@ class Xunfei:
                 except Fault as exc:
                     fault = exc
                     failure = self._judged(fault, wanted.voice)
+            if begun:
+                raise EngineCrashed(self._said(str(fault)))
             if failure is not None:
-                raise failure from None
+                raise failure
             n_tries[fault.kind] += 1
-            n_failed = n_tries[Kind.TRANSIENT] + n_tries[Kind.UNREACHABLE]
-            if begun or n_failed == self._settings.attempts:
+            if n_tries[Kind.TRANSIENT] + n_tries[Kind.UNREACHABLE] == self._settings.attempts:
                 raise self._given_up(fault)
             wait_s = _wait_s(n_tries[fault.kind])
             _log.warning("the service is asked again", reason=self._said(str(fault)), in_s=round(wait_s, 3))

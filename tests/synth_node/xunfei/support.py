@@ -1,0 +1,80 @@
+"""The engine and the stand-in for its service, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from synth_node.engines.xunfei import engine as engine_module
+from synth_node.engines.xunfei import session as session_module
+from synth_node.engines.xunfei.engine import Xunfei
+from synth_node.engines.xunfei.settings import XunfeiSettings
+from synth_node.host import EngineRequest
+from synth_node.throttle import Throttle
+from tests.conftest import GUARD_S
+from tests.fake_xunfei.server import FakeXunfei
+
+MODES = ("online", "super-human")
+VOICES = {"online": "xiaoyan", "super-human": "x5_lingxiaoxuan_flow"}
+TEXT = "One sentence for the service. 你好，世界。"
+
+
+def settings_for(fake: FakeXunfei, **changes: Any) -> XunfeiSettings:
+    """Return settings with which the stand-in is the service, whatever the environment says."""
+    mode = changes.get("mode", "online")
+    values = {
+        "app_id": fake.app.app_id,
+        "api_key": fake.app.api_key,
+        "api_secret": fake.app.api_secret,
+        "url": fake.url if mode == "online" else fake.super_url,
+    }
+    return XunfeiSettings(**{**values, **changes})
+
+
+@asynccontextmanager
+async def speaking(
+    fake: FakeXunfei, *, most: int = 4, hold_s: float = GUARD_S, **changes: Any
+) -> AsyncIterator[tuple[Xunfei, Throttle]]:
+    """Give an engine that has been probed. changes: of the settings."""
+    throttle = Throttle(most, hold_s=hold_s)
+    async with asyncio.timeout(GUARD_S), Xunfei(settings_for(fake, **changes), throttle) as engine:
+        await engine.probe()
+        throttle.open()
+        try:
+            yield engine, throttle
+        finally:
+            throttle.close()
+
+
+async def spoken(engine: Xunfei, text: str = TEXT, **request: Any) -> bytes:
+    """Return all of the audio."""
+    async with aclosing(engine.speak(EngineRequest(text, **request))) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+async def until_failed(engine: Xunfei, text: str = TEXT, **request: Any) -> tuple[bytes, Exception]:
+    """Return the audio that came before the failure, and that failure."""
+    heard = bytearray()
+    try:
+        async with aclosing(engine.speak(EngineRequest(text, **request))) as pieces:
+            async for piece in pieces:
+                heard += piece
+    except Exception as exc:
+        return bytes(heard), exc
+    raise AssertionError("it did not fail")
+
+
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have second tries come soon, and each signature a second after the last, as in slow motion."""
+    monkeypatch.setattr(engine_module, "FIRST_WAIT_S", 0.001)
+    seconds = itertools.count()
+    began_at = time.time()
+    clock = SimpleNamespace(time=lambda: began_at + next(seconds), monotonic=time.monotonic)
+    monkeypatch.setattr(session_module, "time", clock)
