@@ -21,6 +21,7 @@ from antiphon.inbox import inboxes
 from antiphon.subjects import Subjects
 from synth_node.audio.encode import Mp3Encoder
 from synth_node.config import SynthSettings
+from synth_node.engine_settings import EngineSettings
 from synth_node.node import SynthNode
 
 GUARD_S: Final = 15.0
@@ -49,14 +50,16 @@ def settings_of(nats_url: str, subjects: Subjects, **settings: Any) -> SynthSett
 
 
 @asynccontextmanager
-async def running_node(nats_url: str, settings: SynthSettings) -> AsyncIterator[SynthNode]:
+async def running_node(
+    nats_url: str, settings: SynthSettings, engine_settings: EngineSettings | None = None
+) -> AsyncIterator[SynthNode]:
     """Run a node; at the end it drains. Yields it when all of its slots are armed."""
     async with (
         connected(nats_url, name="node", within_s=GUARD_S, reconnect_wait_s=0.02) as connection,
         inboxes(connection) as boxes,
         background() as spawn,
     ):
-        node = SynthNode(connection, boxes, spawn, settings)
+        node = SynthNode(connection, boxes, spawn, settings, engine_settings)
         stop = asyncio.Event()
         running = spawn(node.run(stop), "node")
         await free(node)

@@ -19,7 +19,9 @@ from synth_node.engines.xunfei.settings import XunfeiSettings
 from synth_node.host import EngineRequest
 from synth_node.throttle import Throttle
 from tests.conftest import GUARD_S
+from tests.fake_xunfei.messages import Order
 from tests.fake_xunfei.server import FakeXunfei
+from tests.fake_xunfei.voice import Audio
 
 MODES = ("online", "super-human")
 VOICES = {"online": "xiaoyan", "super-human": "x5_lingxiaoxuan_flow"}
@@ -78,3 +80,29 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     began_at = time.time()
     clock = SimpleNamespace(time=lambda: began_at + next(seconds), monotonic=time.monotonic)
     monkeypatch.setattr(session_module, "time", clock)
+
+
+def gated(fake: FakeXunfei, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Have the stand-in answer no request before the event."""
+    go_on = asyncio.Event()
+    speak = fake.speak
+
+    async def speak_later(order: Order) -> Audio:
+        await go_on.wait()
+        return await speak(order)
+
+    monkeypatch.setattr(fake, "speak", speak_later)
+    return go_on
+
+
+def recorded(fake: FakeXunfei, monkeypatch: pytest.MonkeyPatch) -> list[Audio]:
+    """Return a list that will hold all that the stand-in says."""
+    made: list[Audio] = []
+    speak = fake.speak
+
+    async def speak_and_note(order: Order) -> Audio:
+        made.append(await speak(order))
+        return made[-1]
+
+    monkeypatch.setattr(fake, "speak", speak_and_note)
+    return made

@@ -23,6 +23,7 @@ from tests.synth_node.xunfei.support import (
     MODES,
     TEXT,
     VOICES,
+    gated,
     hurried,
     speaking,
     spoken,
@@ -183,19 +184,6 @@ async def test_as_many_as_allowed_speak_at_once_and_never_more(
     assert fake.peak == 5
     assert len(set(heard)) == 1
     assert fake.errors_sent == []
-
-
-def gated(fake: FakeXunfei, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Have the stand-in answer no request before the event."""
-    go_on = asyncio.Event()
-    speak = fake.speak
-
-    async def speak_later(order: Any) -> Any:
-        await go_on.wait()
-        return await speak(order)
-
-    monkeypatch.setattr(fake, "speak", speak_later)
-    return go_on
 
 
 async def test_a_service_that_takes_less_is_asked_for_less_and_everybody_is_heard() -> None:
