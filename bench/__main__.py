@@ -23,6 +23,7 @@ NAMES: Final = (
     "encoders",
     "isolation",
     "long_streams",
+    "xunfei",
 )
 
 

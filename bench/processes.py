@@ -132,7 +132,7 @@ class Processes:
 
     def node(self, engine: str, **settings: object) -> Process:
         """Start a node. engine: a name, or a function of engine.py. settings: SYNTH_*, in lower case."""
-        spec = engine if engine in ("espeak", "tone") else f"{ENGINE}:{engine}"
+        spec = engine if engine in ("espeak", "tone", "xunfei") else f"{ENGINE}:{engine}"
         variables = {f"SYNTH_{key.upper()}": str(value) for key, value in settings.items()}
         return self._start(self._python("synth_node"), {"SYNTH_ENGINE": spec, **variables}, "synth_node")
 
