@@ -12,20 +12,24 @@ from typing import get_args
 
 import click
 import pytest
+from pydantic_settings import BaseSettings
 
 import antiphon
 from antiphon import events, heartbeat, request, subjects
 from antiphon.cli import main as command
 from antiphon.errors import SpeechError
-from antiphon.settings import ProcessSettings, variable
+from antiphon.settings import variable
 from gateway.config import GatewaySettings
 from gateway.http_errors import HTTP_CODES, status_of
+from synth_node.built_in import BUILT_IN
 from synth_node.config import SynthSettings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 OF_THE_COMMAND = {"ANTIPHON_NATS_TOKEN"}
+UNWRITTEN = {"command", "openai"}
+"""Engines whose settings have no lines yet; with the lines the name has to go, or a test fails."""
 
 
 def tables(page: str) -> Iterator[tuple[list[str], list[list[str]]]]:
@@ -52,7 +56,7 @@ def quoted(text: str) -> set[str]:
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def defaults_of(settings: type[ProcessSettings]) -> dict[str, str]:
+def defaults_of(settings: type[BaseSettings]) -> dict[str, str]:
     """Return each variable with its default as the tables write it; "" for one that is not fixed."""
     written = {}
     for name, field in settings.model_fields.items():
@@ -74,8 +78,17 @@ def settings_in(page: str) -> dict[str, str]:
     return found
 
 
+def defaults_of_engines() -> dict[str, str]:
+    """Return the same of all engines that come with Antiphon and have settings of their own."""
+    written: dict[str, str] = {}
+    for name, engine in BUILT_IN.items():
+        if name not in UNWRITTEN and (settings := engine.settings_class()) is not None:
+            written |= defaults_of(settings)
+    return written
+
+
 def test_every_setting_has_its_line() -> None:
-    code = defaults_of(SynthSettings) | defaults_of(GatewaySettings)
+    code = defaults_of(SynthSettings) | defaults_of(GatewaySettings) | defaults_of_engines()
     documented = settings_in("settings.md")
     assert set(documented) == set(code) | OF_THE_COMMAND
     assert {name: documented[name] for name, default in code.items() if default} == {

@@ -30,6 +30,7 @@ OVERRIDES = [
     ["compose.nats-loopback.yaml"],
     ["examples/own-model/compose.yaml"],
     ["examples/own-model/compose.yaml", "examples/own-model/compose.gpu.yaml"],
+    ["examples/xunfei/compose.yaml"],
 ]
 OWN_MODEL = ROOT / "examples" / "own-model"
 PATIENCE_S = 30.0
@@ -283,6 +284,35 @@ def test_the_example_speaks_with_its_own_model_in_its_own_environment(tmp_path: 
         host.wait_healthy("synth_node")
         with _gateway(host, tmp_path) as (_, port):
             assert _speech(port).startswith((b"\xff", b"ID3"))
+
+
+def test_the_example_speaks_with_xunfei_and_takes_its_secrets_from_files(tmp_path: Path) -> None:
+    override = yaml.safe_load((ROOT / "examples" / "xunfei" / "compose.yaml").read_text())
+    service = override["services"]["synth_node"]
+    assert {f"/run/secrets/{name}" for name in service["secrets"]} == {
+        value for name, value in service["environment"].items() if name.endswith("_FILE")
+    }
+    command = [sys.executable, "-m", "tests.fake_xunfei", "--voice", "tone"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as fake:
+        assert fake.stdout is not None
+        told = dict(
+            re.findall(r"^export (\w+)=(\S+)", "".join(fake.stdout.readline() for _ in range(4)), re.M)
+        )
+        environment = {**SERVICES["synth_node"]["environment"], **service["environment"]}
+        for name in ("APP_ID", "API_KEY", "API_SECRET"):
+            (tmp_path / name).write_text(told[f"XUNFEI_{name}"])
+            environment[f"XUNFEI_{name}_FILE"] = f"/tmp/{name}"
+        environment["XUNFEI_URL"] = told["XUNFEI_URL"]
+        host = Host(
+            tmp_path, {**SERVICES, "synth_node": {**SERVICES["synth_node"], "environment": environment}}
+        )
+        try:
+            with _nats(host, tmp_path), host.running("synth_node"):
+                host.wait_healthy("synth_node")
+                with _gateway(host, tmp_path) as (_, port):
+                    assert _speech(port).startswith((b"\xff", b"ID3"))
+        finally:
+            fake.kill()
 
 
 def _speech(port: str) -> bytes:

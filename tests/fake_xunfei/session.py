@@ -126,7 +126,8 @@ class Session:
             frames.append((piece, number == len(pieces) - 1, at))
             if not swaps:
                 await self._send(*frames.pop()[:1], last=number == len(pieces) - 1, at=at)
-                await asyncio.sleep(pause_s)
+                if number < len(pieces) - 1:
+                    await asyncio.sleep(pause_s)
         await self._send_out_of_order(frames)
         await self._end()
 

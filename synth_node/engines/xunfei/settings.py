@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -79,24 +80,19 @@ class XunfeiSettings(EngineSettings):
     @field_validator("url")
     @classmethod
     def _is_service(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        url = urlsplit(value)
-        if url.scheme not in ("ws", "wss") or not url.hostname or url.port == 0:
-            raise ValueError(f"must be an address such as {online.URL}")
-        if url.username is not None or url.password is not None or url.query or url.fragment:
-            raise ValueError("must be scheme, host and path, and nothing else")
-        if url.path in ("", "/"):
-            raise ValueError("must have a path, such as /v2/tts")
+        if value is not None:
+            url = _address(value, ("ws", "wss"), online.URL)
+            if url.username is not None or url.password is not None or url.query or url.fragment:
+                raise ValueError("must be scheme, host and path, and nothing else")
+            if url.path in ("", "/"):
+                raise ValueError("must have a path, such as /v2/tts")
         return value
 
     @field_validator("proxy")
     @classmethod
     def _is_proxy(cls, value: str | None) -> str | None:
         if value is not None:
-            url = urlsplit(value)
-            if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
-                raise ValueError("must be an address such as http://proxy:3128")
+            _address(value, ("http", "https"), "http://proxy:3128")
         return value
 
     @field_validator("voices")
@@ -151,3 +147,15 @@ class XunfeiSettings(EngineSettings):
             for id, name, language in read_voices(self.voices or "")
         ]
         return tuple(given) or tuple(map(voices.voice, _VOICES[self.mode]))
+
+
+def _address(value: str, schemes: Sequence[str], example: str) -> SplitResult:
+    """Raises ValueError, in words that do not repeat what stands there: it may be a password."""
+    try:
+        url = urlsplit(value)
+        is_whole = url.scheme in schemes and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f"must be an address such as {example}")
+    return url

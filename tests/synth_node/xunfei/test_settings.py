@@ -125,7 +125,7 @@ def test_a_secret_that_is_not_there_is_named(
         ("URL", "wss://user:hunter2@host/v2/tts"),
         *(
             ("PROXY", value)
-            for value in ("socks5://user:hunter2@host:1", "host:3128", "http://user:hunter2@")
+            for value in ("socks5://user:hunter2@host:1", "host:3128", "http://user:hunter2", "http://")
         ),
         *(("VOICES", value) for value in ("a,b,a", "=name", "a=A,a=B")),
     ],
