@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from synth_node.engine_settings import EngineSettings
-from synth_node.engines.command import placeholders, split_command
+from synth_node.engines.command_line import placeholders, split_command
 
 
 class CommandSettings(EngineSettings):
@@ -31,7 +31,7 @@ class CommandSettings(EngineSettings):
             raise ValueError("the engine `command` needs a program and its arguments here")
         program = split_command(value)[0].format()
         if shutil.which(program) is None:
-            raise ValueError(f"there is no program {program!r}")
+            raise ValueError(f"there is no program {program!r}: it is not executable, or not there")
         return value
 
     @field_validator("voices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from synth_node.engine_host import EngineHost
@@ -17,8 +18,18 @@ def synthesizer_of(
     default_voice: str | None = None,
     idle_s: float = 60.0,
     start_timeout_s: float = 120.0,
+    settings: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Synthesizer:
-    """Return what speaks with an engine in a process of its own; `options` are the synthesizer's."""
-    engine_options = EngineOptions(python=python, voice=default_voice, idle_s=idle_s, start_s=start_timeout_s)
+    """Return what speaks with an engine in a process of its own.
+
+    settings: what a built-in engine is made with. options: the synthesizer's.
+    """
+    engine_options = EngineOptions(
+        python=python,
+        voice=default_voice,
+        settings=settings or {},
+        idle_s=idle_s,
+        start_s=start_timeout_s,
+    )
     return Synthesizer(EngineHost(engine, slot=slot, options=engine_options), slot=slot, **options)
