@@ -243,9 +243,7 @@ class Slot:
             if envelope.stream or envelope.attempt >= MAX_ATTEMPTS:
                 await self._failed(run, exc)
             else:
-                _log.warning(
-                    "engine crashed; the request goes to the group again", run=run.id, error=str(exc)
-                )
+                _log.warning("engine crashed; the request goes to the group again", run=run.id)
                 self._node.count(run, failed=exc.code)
                 self._node.send_again(msg, envelope, run)
         except SpeechError as exc:
