@@ -25,7 +25,7 @@ class SynthSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
     engine: str = "espeak"
-    """espeak, tone, module:attribute or path.py:attribute."""
+    """espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute."""
     model: str | None = None
     """Subject token of the model; derived from the engine's name unless given."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 1

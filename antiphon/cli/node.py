@@ -17,7 +17,7 @@ from antiphon.cli import environment, reach
 )  # fmt: skip
 @click.option(
     "--engine", default="espeak", show_default=True, envvar="SYNTH_ENGINE",
-    help="espeak, tone, module:attribute or path.py:attribute.",
+    help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute.",
 )  # fmt: skip
 @click.option("--model", envvar="SYNTH_MODEL", help="Name of the model; without it the engine's own name.")
 @click.option(

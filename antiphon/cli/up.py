@@ -60,7 +60,7 @@ class Plan:
 )  # fmt: skip
 @click.option(
     "--engine", default="espeak", show_default=True, envvar="SYNTH_ENGINE",
-    help="espeak, tone, module:attribute or path.py:attribute.",
+    help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute.",
 )  # fmt: skip
 @click.option("--model", envvar="SYNTH_MODEL", help="Name of the model; without it the engine's own name.")
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="GATEWAY_HOST", help="HTTP address.")

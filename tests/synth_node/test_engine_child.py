@@ -74,7 +74,10 @@ def receive(sock: socket.socket, last: str) -> list[tuple[str, int, bytes]]:
     "file",
     [
         "engine_child.py",
-        *(f"engines/{name}.py" for name in ("find", "user", "signature", "session", "tone", "warm_up")),
+        *(
+            f"engines/{name}.py"
+            for name in ("find", "user", "signature", "session", "tone", "warm_up", "piper")
+        ),
     ],
 )
 def test_only_the_standard_library_is_used(file: str) -> None:
