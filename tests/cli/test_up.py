@@ -269,3 +269,15 @@ def test_a_token_that_is_none_is_refused(antiphon: Antiphon) -> None:
         1,
         b"Error: A NATS token may hold letters, digits and . _ ~ - only.\n",
     )
+
+
+def test_settings_of_an_engine_reach_its_nodes(start_up: StartUp, antiphon: Antiphon) -> None:
+    command = {"SYNTH_COMMAND": "espeak-has-no-such-program {text}"}
+    done = antiphon("up", "--engine", "command", *ANY_PORTS, environment=command)
+    assert done.returncode == 1
+    assert b"Error: SYNTH_COMMAND: there is no program 'espeak-has-no-such-program'" in done.stderr
+    command = {"SYNTH_COMMAND": "head -c 32000 /dev/urandom", "SYNTH_COMMAND_SAMPLE_RATE": "16000"}
+    up = start_up("--engine", "command", "--nodes", "1", *ANY_PORTS, environment=command).ready()
+    assert list(up.get("/check_tts_status")["models"]) == ["command"]
+    assert len(up.speak("hello")) > 4000
+    assert up.end() == 0
