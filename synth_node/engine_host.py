@@ -89,6 +89,11 @@ class EngineHost:
                     self._current.fail(EngineCrashed("the node stops"))
 
     @property
+    def pid(self) -> int | None:
+        """Number of the engine's process; None while it is being restarted."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def is_ready(self) -> bool:
         """Whether the engine is up and free for an utterance, and certainly not worn."""
         return self._is_free and self._wear.is_known

@@ -90,16 +90,25 @@ class EngineProcess(asyncio.Protocol):
                 start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
             )
-        except OSError as exc:
+        except BaseException as exc:
             ours.close()
             os.close(output)
-            raise EngineUnavailable(f"the interpreter {python} cannot be run: {exc.strerror}") from exc
+            if isinstance(exc, OSError):
+                raise EngineUnavailable(f"the interpreter {python} cannot be run: {exc.strerror}") from exc
+            raise
         finally:
             theirs.close()
             os.close(output_end)
-        self._output, _ = await loop.connect_read_pipe(lambda: EngineOutput(log), os.fdopen(output, "rb", 0))
-        ours.setblocking(False)
-        await loop.create_unix_connection(lambda: self, sock=ours)
+        try:
+            self._output, _ = await loop.connect_read_pipe(
+                lambda: EngineOutput(log), os.fdopen(output, "rb", 0)
+            )
+            ours.setblocking(False)
+            await loop.create_unix_connection(lambda: self, sock=ours)
+        except BaseException:
+            ours.close()
+            self._signal()
+            raise
         return self
 
     async def ready(self, timeout_s: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -78,3 +79,25 @@ async def test_what_is_started_is_released() -> None:
         async with synthesizer_of("tone") as synthesizer:
             assert [piece async for piece in synthesizer.speak(SpeechRequest("hello"))]
     await until(lambda: (descriptors(), len(asyncio.all_tasks())) == before)
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing_open() -> None:
+    """At whatever step; what is forgotten warns when it is collected."""
+
+    async def start() -> None:
+        async with synthesizer_of("tone"):
+            pass
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    await start()
+    before = descriptors()
+    for n_steps in range(1, 20):
+        starting = asyncio.create_task(start())
+        for _ in range(n_steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait({starting})
+        gc.collect()
+        await until(lambda: descriptors() == before)
