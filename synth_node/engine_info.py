@@ -19,6 +19,7 @@ class EngineInfo:
 
     sample_rate: of its PCM in Hz; None if it makes whole files. start_up_s: measured, the last time.
     aliases: other names of its voices. ssml: it reads SSML. words: it tells when words are heard.
+    form: what its author wrote, for people. options: that its function takes; None where any is given.
     """
 
     name: str
@@ -28,10 +29,13 @@ class EngineInfo:
     aliases: Mapping[str, str] = field(default_factory=dict)
     ssml: bool = False
     words: bool = False
+    form: str = ""
+    options: tuple[str, ...] | None = None
 
     @classmethod
     def read(cls, description: Mapping[str, Any], *, start_up_s: float) -> EngineInfo:
         """Read what the engine's process reports."""
+        options = description.get("options")
         return cls(
             name=description["name"],
             sample_rate=description["sample_rate"],
@@ -40,6 +44,8 @@ class EngineInfo:
             aliases=description.get("aliases") or {},
             ssml=bool(description.get("ssml")),
             words=bool(description.get("words")),
+            form=description.get("form", ""),
+            options=None if options is None else tuple(options),
         )
 
 

@@ -48,6 +48,15 @@ def declared(function: Any, *, ssml: bool, words: bool) -> tuple[list[str], list
     return [p.name for p in known], [p.name for p in known if p.default is inspect.Parameter.empty]
 
 
+def form(function: Any) -> str:
+    """Return what kind of function it is, for people."""
+    if inspect.isasyncgenfunction(function):
+        return "async generator"
+    if inspect.iscoroutinefunction(function):
+        return "async function"
+    return "generator" if inspect.isgeneratorfunction(function) else "function"
+
+
 def interruptible(function: Any) -> bool | None:
     streams = (inspect.isgeneratorfunction, inspect.isasyncgenfunction, inspect.iscoroutinefunction)
     return True if any(is_kind(function) for is_kind in streams) else None

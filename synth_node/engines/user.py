@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
-from .signature import CannotUse, declared, interruptible
+from .signature import CannotUse, declared, form, interruptible
 
 
 class Refused(Exception):
@@ -51,6 +51,7 @@ class Engine:
     sample_rate: of its PCM in Hz; None for one that makes whole files. voices: (id, name, language) each.
     aliases: other name of a voice -> its id. ssml: it reads SSML. words: it tells when words are heard.
     interruptible: it can stop between two pieces; None while that is not known.
+    form: what was written, for people. options: that a function takes; None where any is given.
     """
 
     def __init__(self, target: Any) -> None:
@@ -72,6 +73,8 @@ class Engine:
                 f"{self.name}: it has words but no sample_rate; only with samples can they be timed"
             )
         self.interruptible: bool | None = None
+        self.form = "built-in engine"
+        self.options: list[str] | None = None
 
     def describe(self) -> dict[str, object]:
         """Return what the node wants to know."""
@@ -83,6 +86,8 @@ class Engine:
             "ssml": self.ssml,
             "words": self.words,
             "interruptible": self.interruptible,
+            "form": self.form,
+            "options": self.options,
         }
 
     def check_voice(self, voice: str | None) -> None:
@@ -254,6 +259,7 @@ class ClassEngine(Engine):
     def __init__(self, target: Any) -> None:
         super().__init__(target)
         self.interruptible = interruptible(target.synthesize)
+        self.form = f"class ({form(target.synthesize)})"
 
 
 class FunctionEngine(Engine):
@@ -263,7 +269,9 @@ class FunctionEngine(Engine):
         super().__init__(target)
         called = target if inspect.isroutine(target) else target.__call__
         self.interruptible = interruptible(called)
+        self.form = form(called)
         self._declared, self._required = declared(target, ssml=self.ssml, words=self.words)
+        self.options = self._declared
 
     def call(self, request: SimpleNamespace) -> Any:
         """Pass what the function declares; None is left out where the function has a default of its own."""

@@ -102,6 +102,8 @@ def test_a_ready_file_is_one_message() -> None:
             "ssml": False,
             "words": False,
             "interruptible": None,
+            "form": "function",
+            "options": [],
         }
         sock.sendall(child.json_frame("S", 7, REQUEST))
         whole = sock.recv(1 << 20)
