@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Coroutine
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 import nats.errors
@@ -32,26 +32,20 @@ from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
 from antiphon.strays import Strays
 from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
-from synth_node.built_in import BUILT_IN
-from synth_node.config import MIB, SynthSettings
+from synth_node.config import SynthSettings
 from synth_node.delivery import Buffer
 from synth_node.discovery import Discovery
-from synth_node.engine_host import EngineHost
 from synth_node.engine_info import EngineInfo, model_name
-from synth_node.engine_options import EngineOptions
 from synth_node.engine_settings import EngineSettings
 from synth_node.help import Colleagues
-from synth_node.host import Host
-from synth_node.network_host import Network, NetworkHost
+from synth_node.hosts import Hosts
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.slot import Slot
-from synth_node.slot_env import env_of_slot
 from synth_node.slot_run import SlotRun
 from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EngineUnavailable, Synthesizer
 from synth_node.tally import Tally
-from synth_node.throttle import Throttle
 
 PROGRESS_S: Final = 0.25
 """Silence on a stream after which the caller is told that the run is alive; looked at as often."""
@@ -86,8 +80,7 @@ class SynthNode:
         self.synth_subject = self.subjects.synth(self.model)
         self.tally = Tally()
         self.buffer = Buffer(settings.buffer_total_bytes)
-        self._engine_settings = engine_settings
-        self._network = self._open_network()
+        self._hosts = Hosts(settings, engine_settings)
         self.slots = [Slot(self, number, self._synthesizer(number)) for number in range(settings.slots)]
         self.state: State = "starting"
         self.voices_hash = ""
@@ -101,49 +94,22 @@ class SynthNode:
         )
         self.presence = Presence(self)
 
-    def _open_network(self) -> Network | None:
-        """Return what the slots share if their engine is behind the network."""
-        built_in = BUILT_IN.get(self.settings.engine)
-        if built_in is None or built_in.network is None:
-            return None
-        throttle = Throttle(self.settings.slots)
-        return Network(built_in.network_class()(self._engine_settings, throttle), throttle)
-
     def _synthesizer(self, number: int) -> Synthesizer:
         settings = self.settings
         return Synthesizer(
-            self._host(number),
+            self._hosts.of_slot(number),
             slot=number,
             max_audio_s=settings.max_audio_s,
             bit_rate=settings.bit_rate,
             segment_characters=settings.segment_characters,
         )
 
-    def _host(self, number: int) -> Host:
-        settings = self.settings
-        if self._network is not None:
-            return NetworkHost(self._network, slot=number, voice=settings.voice)
-        options = EngineOptions(
-            python=settings.python,
-            voice=settings.voice,
-            settings={} if self._engine_settings is None else self._engine_settings.for_engine(),
-            env=env_of_slot(settings.slot_env, number),
-            warm_up=settings.warm_up,
-            idle_s=settings.hang_s,
-            start_s=settings.start_s,
-            segment_s=settings.segment_s,
-            segment_s_per_character=settings.segment_s_per_character,
-            recycle_after=settings.recycle_after,
-            memory_bytes=settings.memory_mib * MIB,
-        )
-        return EngineHost(settings.engine, slot=number, options=options)
-
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`, then finish what runs, within the grace.
 
         An engine that cannot be started at all ends the tasks' owner with EngineUnavailable.
         """
-        async with self._network or nullcontext():
+        async with self._hosts:
             await self._serve(stop)
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -153,8 +119,8 @@ class SynthNode:
         self.connection.on_reconnect(self._on_reconnect)
         self.spawn(self.presence.run(), "heartbeats")
         self.spawn(self._keep_alive(), "progress of runs")
-        if self._network is not None:
-            self.spawn(self._network.keep_open(), "probe the engine")
+        for work, name in self._hosts.works():
+            self.spawn(work, name)
         slots = {slot: self.spawn(slot.run(stopping), f"slot {slot.number}") for slot in self.slots}
         await stop.wait()
         await self._drain(slots, stopping)
