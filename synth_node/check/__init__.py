@@ -1,0 +1,1 @@
+"""Tells an engine's author what is wrong with it before it joins a group."""
