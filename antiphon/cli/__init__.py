@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "up": "Start NATS, synthesis nodes and the gateway on this machine.",
     "node": "Join an existing NATS server with one synthesis node.",
     "say": "Speak a text over NATS and write the audio to a file.",
+    "check-engine": "Tell what is wrong with an engine before it joins.",
 }
 
 
@@ -28,7 +29,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"antiphon.cli.{cmd_name}").command
+        command = import_module(f"antiphon.cli.{cmd_name.replace('-', '_')}").command
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
