@@ -220,7 +220,7 @@ def test_python_snippets_compile(page: Path) -> None:
 def test_commands_have_the_options_that_the_pages_use() -> None:
     context = click.Context(command)
     for page in PAGES:
-        for line in re.findall(r"antiphon (\w+)([^\n`]*)", page.read_text()):
+        for line in re.findall(r"antiphon ([\w-]+)([^\n`]*)", page.read_text()):
             name, rest = line
             found = command.get_command(context, name)
             if found is None:
