@@ -1,10 +1,11 @@
-"""One slot's engine process: requests in, audio out. Standard library only, Python 3.8 or newer.
+"""An engine's process: requests in, audio out. Standard library only, Python 3.8 or newer.
 
 It is run by path, `python engine_child.py '{"fd": 5, "spec": "module:attribute", ...}'`, so that an engine
 can live in an environment that has none of Antiphon's packages. A frame is a header (HEADER) and its payload:
 
     to the engine    S  speak   JSON {text, voice, speed, format, sample_rate, input_type, timestamps}
-                     C  cancel  the utterance with that number
+                     M  many    JSON [[number, the same], ...]: a batch of utterances, itself with a number
+                     C  cancel  the utterance, or the batch, with that number
                      Q  quit
     from the engine  R  ready   JSON {name, sample_rate, voices, aliases, ssml, words, interruptible, form,
                                 options}
@@ -16,7 +17,7 @@ can live in an environment that has none of Antiphon's packages. A frame is a he
                      E  error   JSON {code, text, param}
                      Z  end
 
-Each S is answered with exactly one E or Z.
+Each S is answered with exactly one E or Z, each M with one for each of its utterances.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ BEGIN = struct.Struct(">IB")
 MAX_AUDIO_BYTES = 256 * 1024  # of one frame
 NICENESS = 5  # the node answers promptly also while its engines compute
 _PR_SET_PDEATHSIG = 1
-_IOLBF = 1  # on Linux
 
 
 class Cancelled(BaseException):
@@ -55,24 +55,25 @@ class Inbox:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._bytes = bytearray()
+        self._cancelled: set[int] = set()
 
     def next(self) -> tuple[int, int, bytes]:
         """Wait for one frame; return kind, utterance and payload."""
+        self._cancelled.clear()  # of what is over
         while True:
             frame = self._take()
             if frame is not None:
                 return frame
             self._receive(0)
 
-    def cancels(self, utterance: int) -> bool:
-        """Return at once whether a cancel of `utterance` has come."""
+    def cancels(self, number: int) -> bool:
+        """Return at once whether a cancel of that utterance or batch has come."""
         with contextlib.suppress(BlockingIOError):
             self._receive(socket.MSG_DONTWAIT)
         while len(self._bytes) >= HEADER.size and self._bytes[1] == ord("C"):
-            frame = self._take()
-            if frame is not None and frame[1] == utterance:
-                return True
-        return False
+            _, cancelled, _ = self._take() or (0, 0, b"")
+            self._cancelled.add(cancelled)
+        return number in self._cancelled
 
     def _receive(self, flags: int) -> None:
         data = self._sock.recv(65536, flags)
@@ -92,7 +93,10 @@ class Inbox:
 
 
 class Emit:
-    """Takes the pieces of one utterance from the engine; raises Cancelled when no more are wanted."""
+    """Takes the pieces of one utterance from the engine; raises Cancelled when no more are wanted.
+
+    Of a batch as a whole it only tells whether that is wanted.
+    """
 
     def __init__(self, sock: socket.socket, inbox: Inbox, utterance: int, sample_rate: int) -> None:
         self._sock = sock
@@ -106,6 +110,10 @@ class Emit:
         """Send a piece as it comes; blocks while the node has enough."""
         if self.cancelled():
             raise Cancelled
+        self.send(piece)
+
+    def send(self, piece: bytes) -> None:
+        """Send a piece, wanted or not."""
         if piece:
             if self._words:
                 self._unsent += json_frame("W", self._utterance, self._words)
@@ -141,6 +149,11 @@ class Emit:
             self._sock.sendall(self._audio(whole))
             self._sock.sendall(end)
 
+    def fail(self, exc: Exception) -> None:
+        """End the utterance with an error."""
+        failure = importlib.import_module(f"{engines_package()}.failure").failure(exc)
+        self._sock.sendall(json_frame("E", self._utterance, failure))
+
     def _begin(self, *, streamed: bool) -> bytes:
         return frame("B", self._utterance, BEGIN.pack(self._sample_rate, streamed))
 
@@ -164,34 +177,43 @@ def json_frame(kind: str, utterance: int, value: object) -> bytes:
 def serve(sock: socket.socket, engine: Any) -> None:
     """Speak one utterance after another until the node says quit."""
     inbox = Inbox(sock)
+    rate = engine.sample_rate or 0
     while True:
-        kind, utterance, payload = inbox.next()
-        if kind == ord("S"):
-            request = SimpleNamespace(**json.loads(payload))
-            emit = Emit(sock, inbox, utterance, engine.sample_rate or 0)
-            try:
-                emit.end(engine.speak(request, emit))
-            except Cancelled:
-                emit.end(None)
-            except MemoryError:
-                raise  # a process that ran out of memory is better started afresh
-            except Exception as exc:
-                sock.sendall(json_frame("E", utterance, failure(exc)))
-        elif kind == ord("Q"):
+        kind, number, payload = inbox.next()
+        if kind == ord("Q"):
             return
+        emit = Emit(sock, inbox, number, rate)
+        if kind == ord("M"):
+            requests = [
+                (SimpleNamespace(**each), Emit(sock, inbox, n, rate)) for n, each in json.loads(payload)
+            ]
+            speak_batch(engine, requests, emit)
+        elif kind == ord("S"):
+            speak(engine, SimpleNamespace(**json.loads(payload)), emit)
 
 
-def failure(exc: Exception) -> dict[str, str | None]:
-    """Return the error frame of `exc`; its `antiphon_code` names an error that is not the engine's fault.
+def speak(engine: Any, request: SimpleNamespace, emit: Emit) -> None:
+    """Speak one utterance."""
+    if engine.only_batches:
+        speak_batch(engine, [(request, emit)], emit)
+        return
+    try:
+        emit.end(engine.speak(request, emit))
+    except Cancelled:
+        emit.end(None)
+    except MemoryError:
+        raise  # a process that ran out of memory is better started afresh
+    except Exception as exc:
+        emit.fail(exc)
 
-    The stack goes to the log, without the message: that may hold the client's text.
-    """
-    code = getattr(exc, "antiphon_code", None)
-    if code is None:
-        print(f"{type(exc).__name__} in the engine; most recent call last:", file=sys.stderr)  # noqa: T201
-        traceback.print_tb(exc.__traceback__)
-        return {"code": "engine_failed", "text": f"{type(exc).__name__}: {exc}"[:1000], "param": None}
-    return {"code": code, "text": str(exc)[:1000], "param": getattr(exc, "param", None)}
+
+def speak_batch(engine: Any, requests: list[tuple[SimpleNamespace, Emit]], emit: Emit) -> None:
+    """Speak several utterances at once."""
+    batch = importlib.import_module(f"{engines_package()}.batch").Batch(engine, requests, emit)
+    try:
+        batch.speak()
+    except Cancelled:
+        batch.end()
 
 
 def die() -> NoReturn:
@@ -222,15 +244,6 @@ def die_with(parent: int, sock: socket.socket) -> None:
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
-def print_at_once() -> None:
-    """Have what C code prints appear line by line: into a pipe it would come late, or never if we die."""
-    import ctypes
-
-    with contextlib.suppress(ValueError, AttributeError):  # no such symbol
-        libc = ctypes.CDLL(None)
-        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, 0)
-
-
 def engines_package() -> str:
     """Import `engines` by its file, and return its name: our packages are not on the engine's path."""
     name = "_antiphon_engines"
@@ -250,18 +263,19 @@ def main(options: dict[str, Any]) -> None:
     sock.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's business: it drains
     die_with(options["parent"], sock)
-    if sys.platform == "linux":
-        print_at_once()
     os.nice(NICENESS)
     # The modules of the user stand where those of this package would shadow them.
     sys.path[0] = os.getcwd()
     engines = engines_package()
+    importlib.import_module(f"{engines}.printing").print_at_once()
     finder, user = (importlib.import_module(f"{engines}.{module}") for module in ("find", "user"))
     built_in = options.get("built_in")
     spec = f"{engines}.{built_in}" if built_in else options["spec"]
     try:
         engine = user.adapt(finder.find(spec), options["spec"], options.get("settings") or {})
         engine.check_voice(options.get("voice"))
+        if options.get("batches"):
+            engine.use_batches()
         if options.get("warm_up"):
             warm_up = importlib.import_module(f"{engines}.warm_up").warm_up
             warm_up(engine, options["warm_up"], options.get("voice"), sock.fileno())

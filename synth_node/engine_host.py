@@ -6,9 +6,9 @@ import asyncio
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -20,6 +20,7 @@ from synth_node.engine_process import EngineProcess, EngineUnavailable, Frame
 from synth_node.engine_wear import Wear
 from synth_node.host import EngineRequest, NotStarted, Speaking
 from synth_node.utterance import Utterance
+from synth_node.work import Work
 
 log = structlog.get_logger()
 
@@ -32,14 +33,16 @@ QUIT_S: Final = 1.0
 
 
 class EngineHost:
-    """Keeps one engine process alive and speaks one utterance at a time with it.
+    """Keeps one engine process alive and has it do one work at a time.
 
     It is a context manager, to be entered and left by the same task. spec: see model_name in engine_info.py.
+    batches: it is given batches only.
     """
 
-    def __init__(self, spec: str, *, slot: int, options: EngineOptions) -> None:
+    def __init__(self, spec: str, *, slot: int, options: EngineOptions, batches: bool = False) -> None:
         self._spec = spec
         self._options = options
+        self._batches = batches
         built_in = BUILT_IN.get(spec)
         self._built_in = None if built_in is None else built_in.child
         # An engine of ours needs our environment, one of the user's may need another.
@@ -49,11 +52,10 @@ class EngineHost:
         self._wear = Wear(options)
         self._slot = slot
         self._process: EngineProcess | None = None
-        self._current: Utterance | None = None
+        self._current: Work | None = None
         self._number = 0
         self._free = asyncio.Event()
         self._overdue: asyncio.TimerHandle | None = None
-        self._characters = 0
         self._interruptible = False
         self.seconds_per_character = 0.0
         """Moving mean of the engine's own time; 0.0 until measured."""
@@ -96,7 +98,7 @@ class EngineHost:
     @property
     def is_ready(self) -> bool:
         """Whether the engine is up and free for an utterance, and certainly not worn."""
-        return self._is_free and self._wear.is_known
+        return self.is_free and self._wear.is_known
 
     async def ready(self) -> None:
         """Return when the engine is up and free for an utterance; a worn one is replaced first."""
@@ -105,7 +107,7 @@ class EngineHost:
             process = self._process
             assert process is not None
             why = await self._wear.why(process.pid)
-            if not self._is_free or self._process is not process:
+            if not self.is_free or self._process is not process:
                 continue
             if why is None:
                 return
@@ -115,12 +117,13 @@ class EngineHost:
 
     async def free(self) -> None:
         """Return when the engine is up and free for a segment."""
-        while not self._is_free:
+        while not self.is_free:
             self._free.clear()
             await self._free.wait()
 
     @property
-    def _is_free(self) -> bool:
+    def is_free(self) -> bool:
+        """Whether the engine is up and at nothing, worn or not."""
         return self._free.is_set() and self._process is not None and self._process.alive()
 
     def unready(self) -> asyncio.Future[None]:
@@ -133,40 +136,62 @@ class EngineHost:
 
     def speak(self, request: EngineRequest) -> Utterance:
         """Start an utterance; only when ready. The caller must call `leave` with it in the end."""
-        process = self._process
-        assert process is not None
+        utterance = Utterance(
+            self.process,
+            self.number(),
+            n_characters=len(request.text),
+            idle_s=self._options.idle_s,
+            bound_s=self.bound_s(len(request.text)),
+        )
+        self.begin(utterance, "S", self.order(request))
+        return utterance
+
+    def begin(self, work: Work, kind: str, order: object) -> None:
+        """Start `work`; only when ready. The caller must call `leave` with it in the end.
+
+        kind, order: of the frame that tells the engine, as JSON.
+        """
         assert self._current is None
-        self._number = self._number % 0xFFFF_FFFF + 1
         self._free.clear()
+        self._current = work
+        self._wear.spoke(work.n_segments)
+        self.process.send(kind, work.number, json.dumps(order).encode())
+
+    @property
+    def process(self) -> EngineProcess:
+        """The running process; only when ready."""
+        assert self._process is not None
+        return self._process
+
+    def bound_s(self, n_characters: int) -> float:
+        """Return how long the engine may work on so much text, in seconds."""
+        return self._options.segment_s + self._options.segment_s_per_character * n_characters
+
+    def number(self) -> int:
+        """Return the number of the next utterance or batch."""
+        self._number = self._number % 0xFFFF_FFFF + 1
+        return self._number
+
+    def order(self, request: EngineRequest) -> dict[str, Any]:
+        """Return what the engine is told of a request."""
         if request.voice is None:
             request = replace(request, voice=self._options.voice)
-        self._characters = len(request.text)
-        options = self._options
-        self._current = Utterance(
-            process,
-            self._number,
-            n_characters=self._characters,
-            idle_s=options.idle_s,
-            bound_s=options.segment_s + options.segment_s_per_character * self._characters,
-        )
-        self._wear.spoke()
-        process.send("S", self._number, json.dumps(asdict(request)).encode())
-        return self._current
+        return request.for_engine()
 
-    def leave(self, utterance: Speaking) -> None:
-        """Want no more of `utterance`; if the engine is still at it, it is cancelled.
+    def leave(self, work: Speaking | Work) -> None:
+        """Want no more of `work`; if the engine is still at it, it is cancelled.
 
         It finishes unheard if it ends within the time that a restart would take; else it is killed, at once
         if that can be foretold. Until then the engine is not ready.
         """
-        process = self._process
-        if self._current is not utterance or process is None or process.ended.done():
+        process, current = self._process, self._current
+        if current is None or current is not work or process is None or process.ended.done():
             return
-        process.send("C", utterance.number)
-        utterance.drop()
+        process.send("C", current.number)
+        current.drop()
         patience_s = max(self.start_up_s, MIN_STOP_S)
-        expected_s = self.seconds_per_character * self._characters - self._current.working_s
-        if expected_s > patience_s and not (self._interruptible or utterance.streamed):
+        expected_s = self.seconds_per_character * current.n_characters - current.working_s
+        if expected_s > patience_s and not (self._interruptible or current.streamed):
             process.kill("a cancelled call would have gone on")
         else:
             loop = asyncio.get_running_loop()
@@ -176,13 +201,13 @@ class EngineHost:
     def _on_frame(self, frame: Frame) -> None:
         """Take what the engine sent. Raises ValueError for nonsense."""
         current = self._current
-        if current is None or frame[1] != current.number:
+        if current is None:
             raise ValueError("a frame of no utterance")
         if not current.take(frame):
             return
         self._interruptible = self._interruptible or current.streamed
         if self._overdue is None and current.succeeded:
-            measured = current.working_s / self._characters
+            measured = current.working_s / current.n_characters
             known = self.seconds_per_character
             self.seconds_per_character = measured if known == 0.0 else 0.8 * known + 0.2 * measured
         self._forget_overdue()
@@ -205,6 +230,7 @@ class EngineHost:
             "settings": dict(self._options.settings),
             "voice": self._options.voice,
             "warm_up": self._options.warm_up,
+            "batches": self._batches,
             "parent": os.getpid(),
         }
         started_at = monotonic()
@@ -236,7 +262,7 @@ class EngineHost:
             if not process.retired:
                 self._log.warning("engine ended", reason=why, busy=self._current is not None)
             if self._current is not None:
-                unstarted = process.untaken and self._current.sample_rate is None
+                unstarted = process.untaken and not self._current.begun
                 self._current.fail(NotStarted(why) if unstarted else EngineCrashed(why))
                 self._current = None
             await self._restart()

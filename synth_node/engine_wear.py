@@ -18,7 +18,7 @@ _MIB: Final = 1024 * 1024
 
 
 class Wear:
-    """Counts what one slot's engine has spoken, and measures the memory of its process."""
+    """Counts what an engine has spoken, and measures the memory of its process."""
 
     def __init__(self, options: EngineOptions) -> None:
         self._recycle_after = options.recycle_after
@@ -35,9 +35,9 @@ class Wear:
     def _is_over(self) -> bool:
         return self._recycle_after > 0 and self._left <= 0
 
-    def spoke(self) -> None:
-        """Count a segment."""
-        self._left -= 1
+    def spoke(self, n_segments: int) -> None:
+        """Count segments."""
+        self._left -= n_segments
 
     def renew(self) -> None:
         """Begin anew, with another process."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol, Self
 
 from synth_node.engine_info import EngineInfo
 
@@ -17,6 +17,7 @@ class EngineRequest:
     text: not empty. voice: None is the engine's own default. speed: a factor, 1 is normal.
     format, sample_rate: what the caller asked for; an engine need not care, the node converts.
     input_type, timestamps: other than the defaults only for an engine whose `info` has ssml, words.
+    alone: not to be in a batch with others, for it was in a run that was lost: it may be what killed it.
     """
 
     text: str
@@ -26,6 +27,13 @@ class EngineRequest:
     sample_rate: int | None = None
     input_type: str = "text"
     timestamps: bool = False
+    alone: bool = False
+
+    def for_engine(self) -> dict[str, Any]:
+        """Return what an engine is told, as JSON has it."""
+        told = asdict(self)
+        del told["alone"]
+        return told
 
 
 class EngineWord(NamedTuple):

@@ -5,46 +5,68 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from antiphon.errors import EngineFailed, SpeechError
-from synth_node.engine_process import EngineProcess, Frame
+from synth_node.engine_process import Frame
 from synth_node.host import EngineWord
 from synth_node.working_time import WorkingTime
 
 MAX_BUFFERED_BYTES: Final = 1024 * 1024
-"""Of one utterance's raw audio that wait here; past it the engine blocks on its socket."""
 MAX_PIECE_BYTES: Final = 256 * 1024
 _MAX_SAMPLE: Final = 2**40
 _BEGIN, _AUDIO, _WORDS, _ERROR, _END = (ord(kind) for kind in "BAWEZ")
 
 
+class Pace(Protocol):
+    """Lets an utterance hold up the process that makes it."""
+
+    def pause(self) -> None:
+        """Take nothing more; the engine blocks."""
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+
+    def kill(self, why: str) -> None:
+        """Kill the process; `why` is for people."""
+
+
 class Utterance:
     """One utterance on its way out of the engine.
 
-    n_characters: of its text. idle_s: longest silence of the engine. bound_s: on all of its work.
-    sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the first audio.
+    n_characters: of its text. idle_s: longest silence of the engine. bound_s: on all of its work. None if
+    somebody else looks after these. sample_rate: of the PCM, in Hz; 0 for an encoded file; None before the
+    first audio. buffered_bytes: raw audio that waits here; past it the engine blocks on its socket.
     """
 
     def __init__(
-        self, process: EngineProcess, number: int, *, n_characters: int, idle_s: float, bound_s: float
+        self,
+        process: Pace,
+        number: int,
+        *,
+        n_characters: int,
+        idle_s: float | None,
+        bound_s: float | None,
+        buffered_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
         self.number = number
+        self.n_segments = 1
+        self.n_characters = n_characters
         self.sample_rate: int | None = None
         self.streamed = False
         self._process = process
         self._idle_s = idle_s
+        self._buffered_bytes = buffered_bytes
         self._pieces: deque[bytes] = deque()
         self._n_buffered = 0
         self._words: list[EngineWord] = []
         self._n_words = 0
-        self._n_characters = n_characters
         self._heard_from = 0
         self._ended = False
         self._unheard = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        endless = f"the engine worked for {bound_s:g} s on {n_characters} characters"
+        endless = f"the engine worked for {bound_s or 0:g} s on {n_characters} characters"
         self._working = WorkingTime(bound_s, lambda: process.kill(endless))
         self._working.run()
 
@@ -74,7 +96,7 @@ class Utterance:
                 size += len(parts[-1])
             piece = b"".join(parts)
         self._n_buffered -= len(piece)
-        if not self._ended and self._n_buffered <= MAX_BUFFERED_BYTES // 2:
+        if not self._ended and self._n_buffered <= self._buffered_bytes // 2:
             self._go_on()
         return piece
 
@@ -89,24 +111,29 @@ class Utterance:
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        hung = f"the engine was silent for {self._idle_s:g} s"
-        bound = loop.call_later(self._idle_s, self._process.kill, hung)
+        bound = None
+        if self._idle_s is not None:
+            hung = f"the engine was silent for {self._idle_s:g} s"
+            bound = loop.call_later(self._idle_s, self._process.kill, hung)
         try:
             await self._waiter
         finally:
-            bound.cancel()
+            if bound is not None:
+                bound.cancel()
             self._waiter = None
 
     def take(self, frame: Frame) -> bool:
         """Take a frame of this utterance; return whether it was the last. Raises ValueError for nonsense."""
-        kind, _, payload = frame
+        kind, number, payload = frame
+        if number != self.number:
+            raise ValueError("a frame of no utterance")
         if kind == _AUDIO:
             if self.sample_rate is None:
                 raise ValueError("audio before its beginning")
             if not self._unheard:
                 self._pieces.append(payload)
                 self._n_buffered += len(payload)
-                if self._n_buffered > MAX_BUFFERED_BYTES:
+                if self._n_buffered > self._buffered_bytes:
                     self._process.pause()
                     self._working.stop()
         elif kind == _BEGIN:
@@ -127,13 +154,13 @@ class Utterance:
 
     def _take_words(self, values: list[list[int]]) -> None:
         self._n_words += len(values)
-        if self._n_words > self._n_characters:
+        if self._n_words > self.n_characters:
             raise ValueError("more words than characters")
         for value in values:
             if not all(type(number) is int for number in value):
                 raise ValueError("a word that is no four numbers")
             offset, length, start, end = word = EngineWord(*value)
-            if offset < 0 or length < 1 or offset + length > self._n_characters:
+            if offset < 0 or length < 1 or offset + length > self.n_characters:
                 raise ValueError("a word that is not in the text")
             if not self._heard_from <= start <= end <= _MAX_SAMPLE:
                 raise ValueError("a word out of order")
@@ -151,6 +178,11 @@ class Utterance:
     def _go_on(self) -> None:
         self._process.resume()
         self._working.run()
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of it has come."""
+        return self.sample_rate is not None
 
     @property
     def succeeded(self) -> bool:

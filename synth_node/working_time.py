@@ -9,10 +9,10 @@ from collections.abc import Callable
 class WorkingTime:
     """A clock that runs while the engine works, and stands while it waits for its listener.
 
-    bound_s: when it shows so much, `on_end` is called.
+    bound_s: when it shows so much, `on_end` is called; None is no bound.
     """
 
-    def __init__(self, bound_s: float, on_end: Callable[[], None]) -> None:
+    def __init__(self, bound_s: float | None, on_end: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._bound_s = bound_s
         self._on_end = on_end
@@ -29,12 +29,13 @@ class WorkingTime:
         """Start, or go on."""
         if self._since is None:
             self._since = self._loop.time()
-            self._end = self._loop.call_later(self._bound_s - self._before_s, self._on_end)
+            if self._bound_s is not None:
+                self._end = self._loop.call_later(self._bound_s - self._before_s, self._on_end)
 
     def stop(self) -> None:
         """Stand."""
+        self._before_s = self.seconds
+        self._since = None
         if self._end is not None:
-            self._before_s = self.seconds
-            self._since = None
             self._end.cancel()
             self._end = None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
+from .pieces import Listener, WrongType, hear_all, hear_each, kind_of, samples
 from .signature import CannotUse, declared, form, interruptible
 
 
@@ -22,10 +23,6 @@ class Refused(Exception):
         self.param = param
 
 
-class WrongType(TypeError):
-    """The engine gave something that is no audio."""
-
-
 def adapt(target: Any, spec: str, settings: dict[str, Any]) -> Engine:
     """Give what `spec` named the one face; a class is made with `settings`. Raises CannotUse."""
     try:
@@ -33,7 +30,7 @@ def adapt(target: Any, spec: str, settings: dict[str, Any]) -> Engine:
             target = target(**settings)
         if callable(getattr(target, "speak_to", None)):
             return PushEngine(target)
-        if callable(getattr(target, "synthesize", None)):
+        if any(callable(getattr(target, method, None)) for method in ("synthesize", "synthesize_batch")):
             return ClassEngine(target)
         if callable(target):
             return FunctionEngine(target)
@@ -50,8 +47,9 @@ class Engine:
 
     sample_rate: of its PCM in Hz; None for one that makes whole files. voices: (id, name, language) each.
     aliases: other name of a voice -> its id. ssml: it reads SSML. words: it tells when words are heard.
-    interruptible: it can stop between two pieces; None while that is not known.
-    form: what was written, for people. options: that a function takes; None where any is given.
+    interruptible: it can stop between two pieces; None while that is not known. only_batches: it is given
+    a list also of a single request. form: what was written, for people. options: that a function takes;
+    None where any is given.
     """
 
     def __init__(self, target: Any) -> None:
@@ -75,6 +73,7 @@ class Engine:
         self.interruptible: bool | None = None
         self.form = "built-in engine"
         self.options: list[str] | None = None
+        self.only_batches = False
 
     def describe(self) -> dict[str, object]:
         """Return what the node wants to know."""
@@ -102,38 +101,65 @@ class Engine:
         """Return whether the engine takes `voice`; one that lists none takes any."""
         return not self.voices or any(voice == known[0] for known in self.voices)
 
+    def use_batches(self) -> None:
+        """Be given several requests at once. Raises CannotUse."""
+        method = getattr(self._target, "synthesize_batch", None)
+        if not callable(method):
+            raise CannotUse(
+                f"{self.name} has no synthesize_batch: SYNTH_PROCESSES must not be less than SYNTH_SLOTS"
+            )
+        self.interruptible = interruptible(method)
+        self.only_batches = True
+
     def speak(self, request: SimpleNamespace, emit: Any) -> bytes | None:
         """Return the audio, or emit it piece by piece and return None."""
+        self.check(request)
+        return self.perform(request, emit)
+
+    def check(self, request: SimpleNamespace) -> None:
+        """Put the voice's own name in the place of an alias. Raises Refused."""
         if request.voice is not None:
             voice = self.aliases.get(request.voice, request.voice)
             if not self.has_voice(voice):
                 raise Refused("unknown_voice", f"there is no voice {request.voice!r}", "voice")
             request.voice = voice
-        return self.perform(request, emit)
 
     def perform(self, request: SimpleNamespace, emit: Any) -> bytes | None:
         """Speak with a voice that exists."""
-        hear = _Listener(self, request, emit)
-        result = self.call(request)
-        if inspect.isawaitable(result):
-            result = self._run(_awaited(result), emit)
+        hear = Listener(self, request, emit)
+        result = self.result_of(self.call(request), emit)
         if isinstance(result, (bytes, bytearray, memoryview)):
             return bytes(result)
         if hasattr(result, "__aiter__"):
-            self._run(_hear_all(result, hear), emit)
+            self.hear(result, hear, emit)
             return None
         if isinstance(result, (str, dict)) or not hasattr(result, "__iter__"):
             raise WrongType(
-                f"the engine returned {_kind(result)}; it must return bytes, or an iterable of bytes"
+                f"the engine returned {kind_of(result)}; it must return bytes, or an iterable of bytes"
             )
         if hasattr(result, "__array_interface__"):  # all samples at once
-            return _samples(result)
-        _hear_each(result, hear)
+            return samples(result)
+        self.hear(result, hear, emit)
         return None
 
     def call(self, request: SimpleNamespace) -> Any:
         """Start the user's code."""
         return self._target.synthesize(request)
+
+    def call_batch(self, requests: list[SimpleNamespace]) -> Any:
+        """Start the user's code with several requests."""
+        return self._target.synthesize_batch(requests)
+
+    def result_of(self, result: Any, emit: Any) -> Any:
+        """Return what the user's code returned, or what a coroutine returns in the end."""
+        return self._run(_awaited(result), emit) if inspect.isawaitable(result) else result
+
+    def hear(self, pieces: Any, hear: Callable[[Any], None], emit: Any) -> None:
+        """Give each piece to `hear`, as it comes; the engine's generator is closed in any case."""
+        if hasattr(pieces, "__aiter__"):
+            self._run(hear_all(pieces, hear), emit)
+        else:
+            hear_each(pieces, hear)
 
     def close(self) -> None:
         """Let the engine tidy up."""
@@ -176,67 +202,6 @@ async def _awaited(awaitable: Any) -> Any:
     return await awaitable
 
 
-class _Listener:
-    """Takes what an engine yields: pieces of audio and, from one that has them, words.
-
-    A word is (offset, length, start, end): characters of the text, seconds of the utterance.
-    """
-
-    def __init__(self, engine: Engine, request: SimpleNamespace, emit: Any) -> None:
-        self._engine = engine
-        self._wanted = request.timestamps
-        self._emit = emit
-
-    def __call__(self, piece: Any) -> None:
-        if isinstance(piece, tuple) and self._engine.words:
-            self._word(*piece)
-        else:
-            self._emit(_samples(piece))
-
-    def _word(self, *word: Any) -> None:
-        try:
-            offset, length, start_s, end_s = word
-            rate = self._engine.sample_rate
-            sent = int(offset), int(length), round(start_s * rate), round(end_s * rate)
-        except (TypeError, ValueError, OverflowError):
-            raise WrongType(
-                f"the engine gave {word!r} as a word; it must be (offset, length, start, end)"
-            ) from None
-        if self._wanted:
-            self._emit.word(*sent)
-
-
-def _samples(piece: Any) -> bytes:
-    if isinstance(piece, bytes):
-        return piece
-    try:
-        view = memoryview(piece)
-    except TypeError:
-        raise WrongType(f"the engine gave {_kind(piece)} as a piece of audio; it must be bytes") from None
-    if view.format not in ("b", "B", "c", "h", "<h"):
-        raise WrongType(f"the engine gave samples of type {view.format!r}; they must be 16-bit integers")
-    return view.tobytes()
-
-
-def _hear_each(pieces: Any, hear: Callable[[Any], None]) -> None:
-    pieces = iter(pieces)
-    try:
-        for piece in pieces:
-            hear(piece)
-    finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
-
-
-async def _hear_all(pieces: Any, hear: Callable[[Any], None]) -> None:
-    try:
-        async for piece in pieces:
-            hear(piece)
-    finally:
-        if hasattr(pieces, "aclose"):
-            await pieces.aclose()
-
-
 class PushEngine(Engine):
     """An engine of ours: `speak_to(request, emit)` emits as it goes and looks after its voices itself."""
 
@@ -254,12 +219,16 @@ class PushEngine(Engine):
 
 
 class ClassEngine(Engine):
-    """`synthesize(request)` of an object."""
+    """`synthesize(request)` or `synthesize_batch(requests)` of an object."""
 
     def __init__(self, target: Any) -> None:
         super().__init__(target)
-        self.interruptible = interruptible(target.synthesize)
-        self.form = f"class ({form(target.synthesize)})"
+        if callable(getattr(target, "synthesize", None)):
+            self.interruptible = interruptible(target.synthesize)
+            self.form = f"class ({form(target.synthesize)})"
+        else:
+            self.use_batches()
+            self.form = f"class of batches ({form(target.synthesize_batch)})"
 
 
 class FunctionEngine(Engine):
@@ -294,7 +263,3 @@ def _voice(voice: Any) -> tuple[str, str, str]:
         return str(next(fields)), str(next(fields, "")), str(next(fields, ""))
     get = voice.get if hasattr(voice, "get") else lambda key, default: getattr(voice, key, default)
     return str(get("id", "")), str(get("name", "")), str(get("language", ""))
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"{type(value).__name__}"

@@ -76,7 +76,18 @@ def receive(sock: socket.socket, last: str) -> list[tuple[str, int, bytes]]:
         "engine_child.py",
         *(
             f"engines/{name}.py"
-            for name in ("find", "user", "signature", "session", "tone", "warm_up", "piper")
+            for name in (
+                "find",
+                "user",
+                "signature",
+                "session",
+                "tone",
+                "pieces",
+                "batch",
+                "failure",
+                "warm_up",
+                "piper",
+            )
         ),
     ],
 )
