@@ -217,10 +217,9 @@ class Dispatcher:
         nc = self.connection.nc
         if len(ticket.payload) + _HEADER_ROOM > nc.max_payload:
             raise TextTooLong(f"a request of {len(ticket.payload)} bytes is too large to send", param="text")
-        ticket.attempts += 1
         envelope = Envelope(
             ticket.id,
-            attempt=ticket.attempts,
+            attempt=ticket.attempt,
             budget_s=max(budget_s, 0.0),
             stream=True,
             traceparent=ticket.traceparent,

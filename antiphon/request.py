@@ -221,9 +221,9 @@ def _request_kind(data: bytes, content_type: str | None) -> Literal["msgpack", "
 class Envelope:
     """The headers of a request.
 
-    id: made by the caller's library, the same for every attempt. attempt: from 1.
-    budget_s: what is left of the caller's deadline; None is the node's default. stream: the caller reads
-    events; otherwise it wants one plain reply. window: bytes of audio that may be unacknowledged.
+    id: made by the caller's library, the same for every attempt. attempt: 1, and 1 more for each run that
+    was lost. budget_s: what is left of the caller's deadline; None is the node's default. stream: the caller
+    reads events; otherwise it wants one plain reply. window: bytes of audio that may be unacknowledged.
     """
 
     id: str

@@ -69,6 +69,7 @@ class Ticket:
     order: position among all requests of this process; one that comes back is older, so it is first again.
     model: token of the model. deadline: end of the budget on the loop's clock. wait_s: bound on each wait for
     a slot. claims: the attempts whose inbox tokens are held.
+    attempt: 1, and 1 more for each run that was lost.
     admitted: it passed the bounds of the queue once. gone: its caller left.
     """
 
@@ -91,7 +92,7 @@ class Ticket:
         self.wait_s = wait_s
         self.wait_until = deadline
         self.traceparent = traceparent
-        self.attempts = 0
+        self.attempt = 1
         self.admitted = False
         self.queued = False
         self.counted = False

@@ -93,6 +93,7 @@ class Utterance:
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""
         self._lost += 1
+        self._ticket.attempt += 1
         if self._lost >= self._dispatcher.limits.max_lost:
             raise AttemptsExhausted(f"{self._lost} runs were lost; the last one: {exc}") from exc
 

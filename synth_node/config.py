@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.request import is_speakable
@@ -29,7 +29,12 @@ class SynthSettings(ProcessSettings):
     model: str | None = None
     """Subject token of the model; derived from the engine's name unless given."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Utterances made at the same time, each by an engine process of its own."""
+    """Utterances made at the same time."""
+    processes: Annotated[int | None, Field(ge=1)] = None
+    """Engine processes over which the slots are spread, as many as slots unless given; with fewer, each is
+    given its slots' requests in batches."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] = 10.0
+    """Longest wait for more, from the first request of a batch, in milliseconds."""
     node: str | None = None
     """Name shown to people; host name and process number unless given."""
     python: str | None = None
@@ -106,6 +111,14 @@ class SynthSettings(ProcessSettings):
     def _is_zero_or_enough(cls, value: int) -> int:
         if 0 < value < LEAST_MOST:
             raise ValueError(f"must be 0, or at least {LEAST_MOST}")
+        return value
+
+    @field_validator("processes")
+    @classmethod
+    def _has_slots(cls, value: int | None, info: ValidationInfo) -> int | None:
+        slots = info.data.get("slots")
+        if value is not None and slots is not None and value > slots:
+            raise ValueError(f"must be at most SYNTH_SLOTS, which is {slots}")
         return value
 
     @field_validator("model")

@@ -153,7 +153,7 @@ class Help:
         )
         budget_s = self._deadline - asyncio.get_running_loop().time()
         envelope = replace(
-            self._envelope, budget_s=max(budget_s, 0.0), attempt=1, stream=True, window=DEFAULT_WINDOW_BYTES
+            self._envelope, budget_s=max(budget_s, 0.0), stream=True, window=DEFAULT_WINDOW_BYTES
         )
         others = self._colleagues
         await others.connection.nc.publish(

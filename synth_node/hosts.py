@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from antiphon.settings import SettingsError
+from synth_node.batch_host import BatchEngine, BatchHost
 from synth_node.built_in import BUILT_IN
 from synth_node.config import MIB, SynthSettings
 from synth_node.engine_host import EngineHost
@@ -17,12 +19,21 @@ from synth_node.throttle import Throttle
 
 
 class Hosts:
-    """Makes the host of each slot, holds what slots share; to be entered before the first of them starts."""
+    """Makes the host of each slot, and holds what slots share. To be entered before the first of them starts.
+
+    Raises SettingsError.
+    """
 
     def __init__(self, settings: SynthSettings, engine_settings: EngineSettings | None) -> None:
         self._settings = settings
         self._engine_settings = engine_settings
         self._network = self._open_network()
+        self._engines: list[BatchEngine] = []
+        if settings.processes is None or settings.processes == settings.slots:
+            return
+        if self._network is not None:
+            raise SettingsError(f"SYNTH_PROCESSES: the engine {settings.engine} has no processes")
+        self._engines = [self._batch_engine(number) for number in range(settings.processes)]
 
     async def __aenter__(self) -> Hosts:
         """Open what slots share, without waiting for it; somebody has to run `works`."""
@@ -39,12 +50,16 @@ class Hosts:
         """Yield what has to run as long as there are slots, each with its name."""
         if self._network is not None:
             yield self._network.keep_open(), "probe the engine"
+        for number, engine in enumerate(self._engines):
+            yield engine.run(), f"engine process {number}"
 
     def of_slot(self, number: int) -> Host:
         """Return what speaks for a slot."""
         settings = self._settings
         if self._network is not None:
             return NetworkHost(self._network, slot=number, voice=settings.voice)
+        if self._engines:
+            return BatchHost(self._engines[number % len(self._engines)])
         return EngineHost(settings.engine, slot=number, options=self._options(number))
 
     def _open_network(self) -> Network | None:
@@ -54,6 +69,11 @@ class Hosts:
             return None
         throttle = Throttle(self._settings.slots)
         return Network(built_in.network_class()(self._engine_settings, throttle), throttle)
+
+    def _batch_engine(self, number: int) -> BatchEngine:
+        settings = self._settings
+        wait_s = settings.batch_wait_ms / 1000
+        return BatchEngine(settings.engine, number=number, options=self._options(number), wait_s=wait_s)
 
     def _options(self, process: int) -> EngineOptions:
         settings = self._settings

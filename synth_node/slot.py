@@ -230,7 +230,9 @@ class Slot:
         audio_s = 0.0
         try:
             help = self._help(run, request, envelope)
-            async with run.scope(), aclosing(self._synthesizer.speak(request, help)) as pieces:
+            alone = envelope.attempt > 1  # the run that was lost may have died of it
+            audio = self._synthesizer.speak(request, help, alone=alone)
+            async with run.scope(), aclosing(audio) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, EncodedAudio):
                         audio_s += piece.duration_s

@@ -20,13 +20,17 @@ class Source:
         self._host = host
         self._decoding = decoding
         self._begun: Speaking | None = None
+        self._alone = False
 
     @asynccontextmanager
-    async def cut(self, request: SpeechRequest, parts: Iterator[Part]) -> AsyncIterator[list[Part]]:
+    async def cut(
+        self, request: SpeechRequest, parts: Iterator[Part], *, alone: bool
+    ) -> AsyncIterator[list[Part]]:
         """Give the parts of a text, while the engine has begun with the first segment; only when free.
 
-        Where the request goes on with a lost run, the engine has not begun.
+        Where the request goes on with a lost run, the engine has not begun. alone: see EngineRequest.
         """
+        self._alone = alone
         text: list[Part] = []
         try:
             for part in parts:
@@ -92,6 +96,7 @@ class Source:
                 sample_rate=request.sample_rate,
                 input_type=request.input_type,
                 timestamps=request.timestamps,
+                alone=self._alone,
             )
         )
 

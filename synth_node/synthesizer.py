@@ -96,11 +96,13 @@ class Synthesizer:
         """The engine's own time, a moving mean; 0.0 until measured."""
         return self._host.seconds_per_character
 
-    async def speak(self, request: SpeechRequest, help: Help | None = None) -> AsyncGenerator[Spoke, None]:
+    async def speak(
+        self, request: SpeechRequest, help: Help | None = None, *, alone: bool = False
+    ) -> AsyncGenerator[Spoke, None]:
         """Yield the audio of one utterance as it comes, which segment begins, and when words are heard.
 
-        help: what other slots may do of a long text. Closing it early cancels the utterance and returns at
-        once; `ready` waits until the engine is free.
+        help: what other slots may do of a long text. alone: see EngineRequest.
+        Closing it early cancels the utterance and returns at once; `ready` waits until the engine is free.
 
         Raises:
             SpeechError: EngineCrashed, EngineFailed, UnknownVoice, InvalidRequest, UnsupportedFormat,
@@ -110,7 +112,7 @@ class Synthesizer:
         self._check(request)
         total_s = 0.0
         async with (
-            self._source.cut(request, self._parts(request)) as text,
+            self._source.cut(request, self._parts(request), alone=alone) as text,
             aclosing(self._pieces(request, text, help)) as pieces,
         ):
             async for piece in pieces:

@@ -171,6 +171,9 @@ class Member:
             self._emit.end(whole)
 
     def fail(self, exc: Exception) -> None:
-        """End it with an error."""
-        self.open = False
-        self._emit.fail(exc)
+        """End it with an error; one that has ended has its audio, and the log alone tells what was wrong."""
+        if self.open:
+            self.open = False
+            self._emit.fail(exc)
+        else:
+            log_stack(exc, "a batch, behind an end")

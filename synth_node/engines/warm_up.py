@@ -9,6 +9,7 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+from .batch import Batch
 from .signature import CannotUse
 
 
@@ -17,11 +18,24 @@ class Unheard:
 
     def __init__(self, fileno: int) -> None:
         self.made_sound = False
+        self.failure: Exception | None = None
         self._fileno = fileno
 
     def __call__(self, piece: bytes) -> None:
         """Take a piece of audio."""
         self.made_sound = self.made_sound or bool(piece)
+
+    def send(self, piece: bytes) -> None:
+        """Take a piece of audio."""
+        self(piece)
+
+    def end(self, whole: bytes | None) -> None:
+        """Take all of its audio, or its end."""
+        self(whole or b"")
+
+    def fail(self, exc: Exception) -> None:
+        """Take what went wrong."""
+        self.failure = exc
 
     def word(self, offset: int, length: int, start: int, end: int) -> None:
         """Take when a word is heard."""
@@ -52,10 +66,15 @@ def warm_up(engine: Any, text: str, voice: str | None, fileno: int) -> None:
     )
     unheard = Unheard(fileno)
     try:
-        whole = engine.speak(request, unheard)
+        if engine.only_batches:
+            Batch(engine, [(request, unheard)], unheard).speak()
+        else:
+            unheard.end(engine.speak(request, unheard))
+        if unheard.failure is not None:
+            raise unheard.failure
     except Exception as exc:
         traceback.print_exc()
         reason = f"{type(exc).__name__}: {exc}".splitlines()[0][:500]
         raise CannotUse(f"the engine failed in its warm-up: {reason}") from exc
-    if not (whole or unheard.made_sound):
+    if not unheard.made_sound:
         raise CannotUse("the engine made no sound in its warm-up")

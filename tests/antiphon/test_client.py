@@ -116,7 +116,13 @@ async def test_a_run_that_is_lost_in_its_midst_is_begun_again(tts: TtsClient, no
     run = await node.accept(msg)
     await node.send(msg, run, AudioChunk(0, b"half a"), AudioChunk(2, b"with a gap"))
     assert await asyncio.wait_for(node.cancels.get(), GUARD_S) == run, "what is broken is not wanted"
-    assert await node.serve() == "hello"
+    await node.arm()
+    again = await node.request()
+    assert msg.headers is not None
+    assert again.headers is not None
+    assert "Tts-Attempt" not in msg.headers
+    assert again.headers["Tts-Attempt"] == "2", "a run of it was lost"
+    await node.finish(again, await node.accept(again), b"hello")
     assert await asyncio.wait_for(speaking, GUARD_S) == b"hello", "nothing of the lost run is in it"
 
 

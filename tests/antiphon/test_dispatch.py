@@ -93,7 +93,7 @@ async def test_an_unanswered_request_is_sent_again(caller: StartClient, node: Sc
     again = await node.request()
     assert again.headers is not None
     assert ignored.headers is not None
-    assert again.headers["Tts-Attempt"] == "2"
+    assert "Tts-Attempt" not in again.headers, "no run was lost"
     assert again.headers["Tts-Id"] == ignored.headers["Tts-Id"]
     assert int(again.headers["Tts-Budget-Ms"]) < int(ignored.headers["Tts-Budget-Ms"])
     assert again.reply != ignored.reply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -180,3 +181,30 @@ def mp3_second() -> bytes:
     """One second of mp3, to be repeated for as much as a test needs."""
     encoder = Mp3Encoder(22050, 22050, 64_000)
     return encoder.encode(bytes(2 * 22050)) + encoder.flush()
+
+
+class Notes:
+    """What an engine of batches.py has written down, in lines of the file BATCHES."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return all events."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
+
+    def batches(self) -> list[list[str]]:
+        """Return the texts of each batch."""
+        return [event["texts"] for event in self.all() if "texts" in event]
+
+    async def until(self, **event: Any) -> None:
+        """Return when there is an event with these values."""
+        await soon(lambda: any(event.items() <= each.items() for each in self.all()), f"{event} is noted")
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
+    """What the engine writes down."""
+    path = tmp_path / "notes"
+    monkeypatch.setenv("BATCHES", str(path))
+    return Notes(path)

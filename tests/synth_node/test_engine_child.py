@@ -87,6 +87,7 @@ def receive(sock: socket.socket, last: str) -> list[tuple[str, int, bytes]]:
                 "failure",
                 "warm_up",
                 "piper",
+                "printing",
             )
         ),
     ],
