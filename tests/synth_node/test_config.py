@@ -28,6 +28,8 @@ def test_nothing_needs_to_be_set() -> None:
     ("name", "value", "field", "read"),
     [
         ("SYNTH_SLOTS", "1024", "slots", 1024),
+        ("SYNTH_PROCESSES", "1", "processes", 1),
+        ("SYNTH_BATCH_WAIT_MS", "0", "batch_wait_ms", 0.0),
         ("SYNTH_MODEL", "my-model_2", "model", "my-model_2"),
         ("SYNTH_MODEL", "", "model", None),
         ("SYNTH_SLOTS", "", "slots", 1),
@@ -54,6 +56,8 @@ def test_a_value_is_read(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        *(("SYNTH_PROCESSES", value) for value in ("0", "-1", "1.5", "2")),
+        *(("SYNTH_BATCH_WAIT_MS", value) for value in ("-1", "10001", "nan", "soon")),
         *(("SYNTH_SLOTS", value) for value in ("0", "-1", "1025", "1.5", "many", "nan")),
         *(("SYNTH_MODEL", value) for value in ("a.b", "*", ">", "a b", "模型")),
         *(("SYNTH_GRACE_S", value) for value in ("-1", "inf", "nan", "soon")),

@@ -46,6 +46,7 @@ def last_sentence(said: str) -> str:
     [
         ("SYNTH_SLOTS", "0"),
         ("SYNTH_SLOT", "2"),
+        ("SYNTH_PROCESSES", "2"),
         ("SYNTH_MODEL", "a.b"),
         ("SYNTH_SLOT_ENV", "CUDA_VISIBLE_DEVICES"),
         ("LOG_LEVEL", "loud"),
@@ -70,6 +71,7 @@ async def test_a_bad_setting_is_one_sentence_and_status_2(subjects: Subjects, na
         ({"engine": f"{FAULTS}_not"}, "misbehave_not"),
         ({"engine": "json:decoder", "slots": 2}, "json:decoder|engine"),
         ({"engine": "tone", "voice": "nobody"}, "nobody"),
+        ({"engine": "tone", "slots": 4, "processes": 2}, "tone has no synthesize_batch: SYNTH_PROCESSES"),
     ],
 )
 async def test_an_engine_that_cannot_start_is_one_sentence_and_status_2(
