@@ -17,6 +17,7 @@ NAMES: Final = (
     "forecast",
     "chaos",
     "crashes",
+    "batch",
     "first_sound",
     "first_byte",
     "speed_up",
