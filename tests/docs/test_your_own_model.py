@@ -8,7 +8,7 @@ import re
 import sys
 import venv
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from antiphon.background import background
 from antiphon.errors import InvalidRequest, UnknownVoice
 from antiphon.request import SpeechRequest
+from synth_node.batch_host import BatchEngine, BatchHost
 from synth_node.engine_host import EngineHost
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineUnavailable
@@ -72,6 +74,7 @@ def note(pitch: float) -> float:
         ("streaming.py:tts_api", len(TEXT) * 0.12),
         ("loaded_once.py:Hummer", len(TEXT) * 0.1),
         ("configured.py:Configured", len(TEXT) * 0.12),
+        ("batched.py:Batched", len(TEXT) * 0.1),
     ],
 )
 async def test_an_example_speaks(name: str, seconds: float) -> None:
@@ -102,6 +105,23 @@ async def test_the_class_loads_once_and_says_so_in_the_log() -> None:
                 await spoken(synthesizer, speed=2.0)
             assert refused.value.param == "speed"
     assert [entry["line"] for entry in logs if entry["event"] == "engine output"] == ["loading"]
+
+
+async def test_the_batched_class_speaks_for_several_slots_at_once() -> None:
+    engine = BatchEngine(str(EXAMPLES / "batched.py:Batched"), number=0, options=EngineOptions(), wait_s=60)
+    async with asyncio.timeout(GUARD_S), background() as spawn, AsyncExitStack() as stack:
+        spawn(engine.run(), "engine process")
+        low, high, hurried = [
+            await stack.enter_async_context(Synthesizer(BatchHost(engine), slot=n)) for n in range(3)
+        ]
+        works = [spoken(low), spoken(high, voice="high"), spoken(hurried, speed=2.0)]
+        samples, higher, refused = await asyncio.gather(*works, return_exceptions=True)
+    assert isinstance(samples, np.ndarray)
+    assert isinstance(higher, np.ndarray)
+    assert pitch_of_first_note(samples) == pytest.approx(note(110), rel=0.05)
+    assert pitch_of_first_note(higher) == pytest.approx(note(220), rel=0.05)
+    assert isinstance(refused, InvalidRequest)
+    assert refused.param == "speed"
 
 
 async def test_the_configured_class_takes_its_variables() -> None:
