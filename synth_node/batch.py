@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from synth_node.engine_process import EngineProcess, Frame
@@ -19,11 +19,19 @@ MAX_BUFFERED_BYTES: Final = 16 * 1024 * 1024
 class Batch:
     """Utterances that the engine makes at once; one work for whoever keeps the engine.
 
-    idle_s: longest silence of the engine, for all of them. bound_s: on all of its work.
+    idle_s: longest silence of the engine, for all of them. bound_s: on all of its work. on_unwanted: called
+    when the engine is still at it, and nobody wants any of it.
     """
 
     def __init__(
-        self, process: EngineProcess, number: int, members: Sequence[Member], *, idle_s: float, bound_s: float
+        self,
+        process: EngineProcess,
+        number: int,
+        members: Sequence[Member],
+        *,
+        idle_s: float,
+        bound_s: float,
+        on_unwanted: Callable[[Batch], None],
     ) -> None:
         self.number = number
         self.n_segments = len(members)
@@ -36,6 +44,7 @@ class Batch:
         self._wanted = set(members)
         self._holding: set[Member] = set()
         self._idle_s = idle_s
+        self._on_unwanted = on_unwanted
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._watch = self._loop.call_later(idle_s, self._look)
@@ -61,17 +70,21 @@ class Batch:
             self.succeeded = self.succeeded or member.succeeded
             self._forget(member)
             self.release(member)
+            self._look_for_listeners()
         self.streamed = self.streamed or member.streamed
         return not self._members
 
-    def leave(self, member: Member) -> bool:
-        """Keep nothing more of one of them; return whether none is wanted any more."""
-        if member.number not in self._members or self._process.ended.done():
-            return False
-        member.drop()
-        self._wanted.discard(member)
-        self._process.send("C", member.number)
-        return not self._wanted
+    def leave(self, member: Member) -> None:
+        """Keep nothing more of one of them."""
+        if member in self._wanted and not self._process.ended.done():
+            member.drop()
+            self._wanted.discard(member)
+            self._process.send("C", member.number)
+            self._look_for_listeners()
+
+    def _look_for_listeners(self) -> None:
+        if self._members and not self._wanted:
+            self._on_unwanted(self)
 
     def drop(self) -> None:
         """Keep none of its audio from now on."""

@@ -104,7 +104,14 @@ class BatchEngine:
         # As if it spoke them one after the other: then it does not gain, but neither does it hang.
         bound_s = self.host.bound_s(sum(member.n_characters for member in members))
         number = self.host.number()
-        batch = Batch(self.host.process, number, members, idle_s=self._idle_s, bound_s=bound_s)
+        batch = Batch(
+            self.host.process,
+            number,
+            members,
+            idle_s=self._idle_s,
+            bound_s=bound_s,
+            on_unwanted=self.host.leave,
+        )
         self.host.begin(batch, "M", [(member.number, self.host.order(member.request)) for member in members])
         self.withdraw()
 
@@ -144,8 +151,8 @@ class BatchEngine:
         if member in self._waiting:
             self._waiting.remove(member)
             self.look()
-        elif member.batch is not None and member.batch.leave(member):
-            self.host.leave(member.batch)
+        elif member.batch is not None:
+            member.batch.leave(member)
 
 
 class BatchHost:

@@ -105,18 +105,21 @@ class Batch:
         if not 0 <= index < len(members):
             raise WrongType(f"synthesize_batch yielded the index {index} in a batch of {len(members)}")
         members[index].take(piece)
+        if any(member.left for member in members) and not any(member.open for member in members):
+            self._emit.cancel()  # the engine would go on for those who have left
 
 
 class Member:
     """One utterance of a batch.
 
-    open: it has not ended. heard: some of its audio is on its way.
+    open: it has not ended. heard: some of its audio is on its way. left: it has ended, for its caller left.
     """
 
     def __init__(self, engine: Any, request: SimpleNamespace, emit: Any) -> None:
         self.request = request
         self.open = True
         self.heard = False
+        self.left = False
         self._engine = engine
         self._emit = emit
         self._complete = False
@@ -151,7 +154,10 @@ class Member:
             return
         if isinstance(piece, Exception):
             self.fail(piece)
-        elif piece is None or self._emit.cancelled():
+        elif piece is None:
+            self.end()
+        elif self._emit.cancelled():
+            self.left = True
             self.end()
         else:
             try:

@@ -164,10 +164,12 @@ class Endless:
 
     sample_rate = RATE
 
-    async def synthesize_batch(self, requests: Sequence[SimpleNamespace]) -> AsyncIterator[tuple[int, bytes]]:
+    async def synthesize_batch(self, requests: Sequence[SimpleNamespace]) -> AsyncIterator[tuple[int, Any]]:
         try:
             for index, request in enumerate(requests):
                 yield index, spoken(request.text)
+                if request.text == "end":
+                    yield index, None
             await asyncio.sleep(3600)
         finally:
             note(closed=len(requests))

@@ -168,6 +168,33 @@ async def test_a_batch_that_waits_without_blocking_is_cancelled_at_once(notes: N
         await notes.until(closed=2)
 
 
+@pytest.mark.parametrize("form", ["Streaming", "AsyncStreaming"])
+async def test_a_stream_ends_for_one_who_has_left_when_the_others_have_ended(form: str, notes: Notes) -> None:
+    async with sharing(form, 2) as hosts:
+        for text in ("early", "early " + "x" * 500):
+            endless = hosts[0].speak(EngineRequest("endless"))
+            other = hosts[1].speak(EngineRequest(text))
+            assert await endless.next()
+            hosts[0].leave(endless)
+            assert await asyncio.wait_for(listen(hosts[1], other), GUARD_S) == text
+            await asyncio.wait_for(hosts[1].ready(), GUARD_S)
+        await notes.until(closed=2)
+        assert await say_all(hosts, "a", "b") == ["a", "b"]
+    assert len({event["pid"] for event in notes.all() if "pid" in event}) <= 1, "nothing was killed"
+
+
+async def test_a_silent_batch_is_cancelled_when_the_last_one_who_wants_it_has_ended(notes: Notes) -> None:
+    async with sharing("Endless", 2) as hosts:
+        left, stays = (
+            host.speak(EngineRequest(text)) for host, text in zip(hosts, ["a", "end"], strict=True)
+        )
+        assert await left.next()
+        hosts[0].leave(left)
+        assert await asyncio.wait_for(listen(hosts[1], stays), GUARD_S) == "end"
+        await asyncio.wait_for(hosts[1].ready(), GUARD_S)
+        await notes.until(closed=2)
+
+
 async def test_a_call_that_blocks_goes_on_for_who_has_stayed(notes: Notes, tmp_path: Path) -> None:
     async with sharing("Whole", 2) as hosts:
         left = hosts[0].speak(EngineRequest("gone"))
