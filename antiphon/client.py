@@ -7,32 +7,28 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-import nats.errors
 from nats.aio.msg import Msg
 
 from antiphon.background import background
+from antiphon.choice import Choice, Has
 from antiphon.cluster import Cluster, GroupStatus
 from antiphon.connection import DEFAULT_SERVER, Connection, connected
 from antiphon.dispatch import Dispatcher
-from antiphon.errors import InvalidRequest, MalformedMessage, NoNodes, NotConnected, SpeechError
-from antiphon.heartbeat import Voice, VoiceList, decode_heartbeat, decode_voices, decode_waiting
+from antiphon.errors import MalformedMessage, NoNodes, NotConnected
+from antiphon.heartbeat import Voice, VoiceList, decode_heartbeat, decode_waiting
 from antiphon.inbox import inboxes
 from antiphon.lengths import with_length
 from antiphon.request import SpeechRequest
 from antiphon.run import Timing
 from antiphon.status import StatusRounds
-from antiphon.subjects import Subjects, check_token
+from antiphon.subjects import Subjects
 from antiphon.ticket import Limits, Ticket
 from antiphon.utterance import Utterance
+from antiphon.voices import VOICES_S, VoiceLists
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 STREAM_TIMEOUT_S: Final = 4 * 3600.0
 """A stream is taken at the pace of speech."""
-_VOICES_S: Final = 2.0
-_ANSWER_S: Final = 0.5
-"""Time for one node to list its voices; then another is asked: the first may be frozen."""
-_ASK_AGAIN_S: Final = 0.05
-_LOOK_S: Final = 0.01
 _HELD_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -45,8 +41,9 @@ class TtsClient:
         self.connection = connection
         self.cluster: Cluster = dispatcher.cluster
         self.default_model = default_model
-        self._used_model: str | None = None
         self._dispatcher = dispatcher
+        self._voices = VoiceLists(dispatcher)
+        self._choice = Choice(dispatcher, self._voices)
         self._rounds = rounds
 
     async def speak(
@@ -64,7 +61,8 @@ class TtsClient:
 
         A node or an engine that dies on the way costs time, not the answer: another one takes over.
 
-        model: None is the default model, else the only one alive. timeout_s: the whole budget.
+        model: None is the default model, or the only one that has the voice, or the only one that lives.
+        timeout_s: the whole budget.
 
         Raises:
             SpeechError: see errors.py; `retryable` and `retry_after_s` tell what to do.
@@ -127,13 +125,9 @@ class TtsClient:
             SpeechError: see errors.py.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        ticket = Ticket(
-            request,
-            await self.resolve(model, within_s=timeout_s),
-            deadline=deadline,
-            wait_s=timeout_s if wait_s is None else wait_s,
-            traceparent=traceparent,
-        )
+        wait_s = timeout_s if wait_s is None else wait_s
+        model = await self.resolve(model, request.voice, within_s=min(wait_s, timeout_s))
+        ticket = Ticket(request, model, deadline=deadline, wait_s=wait_s, traceparent=traceparent)
         utterance = Utterance(self._dispatcher, ticket)
         try:
             await utterance.begin(hold_bytes)
@@ -141,29 +135,25 @@ class TtsClient:
         finally:
             await utterance.leave()
 
-    async def resolve(self, model: str | None, *, within_s: float = DEFAULT_TIMEOUT_S) -> str:
-        """Return the model to use: `model`, else the default one, else the first that lives.
+    async def resolve(
+        self,
+        model: str | None,
+        voice: str | None = None,
+        *,
+        within_s: float = DEFAULT_TIMEOUT_S,
+        has: Has | None = None,
+    ) -> str:
+        """Return the model to use; see Choice.model for the rule.
+
+        within_s: bound on waiting for nodes that were not heard of yet. has: tells whether a model has the
+        voice; without it the voices that it lists are those that it has.
 
         Raises:
             InvalidRequest: the name is no subject token.
-            NoNodes: no node of any model lives.
+            AmbiguousModel: several models could be meant.
+            NoNodes: no node of any model lives, or it cannot be told yet who has the voice.
         """
-        if model is not None or self.default_model is not None:
-            try:
-                return check_token(model or self.default_model or "")
-            except ValueError:
-                raise InvalidRequest(f"model {str(model)[:40]!r} is no model name", param="model") from None
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + min(within_s, self._dispatcher.timing.settle_s)
-        while (name := self._first_model()) is None:
-            if self._dispatcher.knows_all or loop.time() >= ends_at:
-                break
-            await asyncio.sleep(_LOOK_S)  # it has just connected: the first node to tell of itself ends this
-        if name is not None:
-            return name
-        if not self.connection.nc.is_connected:
-            raise NotConnected("no connection to NATS")
-        raise NoNodes("no node is alive")
+        return await self._choice.model(model, self.default_model, voice, within_s=within_s, has=has)
 
     async def knows(self, model: str) -> bool:
         """Tell whether a node of the model was ever heard of; one that has just connected asks them first."""
@@ -181,8 +171,11 @@ class TtsClient:
         """
         return (await self.voice_list(model)).voices
 
-    async def voice_list(self, model: str | None = None, *, within_s: float = _VOICES_S) -> VoiceList:
+    async def voice_list(self, model: str | None = None, *, within_s: float = VOICES_S) -> VoiceList:
         """Return the voices of a model, and what else its engine calls them, as one of its nodes lists them.
+
+        A node is asked once, and again when heartbeats tell of a change.
+        While no node lives, what was told last.
 
         within_s: bound on waiting for nodes that start, or that were not heard of yet.
 
@@ -190,25 +183,31 @@ class TtsClient:
             NoNodes: no node of that model answers.
             NotConnected: there is no connection to NATS.
         """
+        ends_at = asyncio.get_running_loop().time() + within_s
+        model = await self.resolve(model, within_s=within_s)
+        return await self._voices.of(model, within_s=ends_at - asyncio.get_running_loop().time())
+
+    async def voice_lists(self, *, within_s: float = VOICES_S) -> dict[str, VoiceList | None]:
+        """Return the voices of every model that lives, the default one first.
+
+        None for a model that did not tell them in time. While no node lives, what was told last.
+
+        Raises:
+            NoNodes: nobody told any.
+            NotConnected: the same, without a connection to NATS.
+        """
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + within_s
-        model = await self.resolve(model, within_s=within_s)
-        subject = self._dispatcher.subjects.voices(model)
-        while True:
-            try:
-                timeout_s = min(_ANSWER_S, max(ends_at - loop.time(), _LOOK_S))
-                reply = await self.connection.nc.request(subject, b"", timeout=timeout_s)
-                return decode_voices(reply.data)
-            except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
-                if loop.time() >= ends_at and not self.connection.nc.is_connected:
-                    raise NotConnected("no connection to NATS") from None
-                if loop.time() >= ends_at or self._dispatcher.absent(model):
-                    raise NoNodes(f"no node of model {model} is alive", param="model") from None
-            except nats.errors.Error as exc:
-                raise NotConnected(f"no connection to NATS: {exc}") from exc
-            except MalformedMessage as exc:
-                raise SpeechError(f"a node of model {model} sent no voice list") from exc
-            await asyncio.sleep(_ASK_AGAIN_S)
+        models = await self._choice.models(ends_at) or self._voices.models
+        models.sort(key=lambda model: model != self.default_model)
+        lists = await self._voices.of_each(models, within_s=ends_at - loop.time())
+        if all(listed is None for listed in lists.values()):
+            if not self.connection.nc.is_connected:
+                raise NotConnected("no connection to NATS")
+            raise NoNodes(
+                f"no node tells its voices, of {len(models)} models" if models else "no node is alive"
+            )
+        return lists
 
     async def status(self) -> GroupStatus:
         """Return who lives and how busy they are: each node is asked, concurrent callers share one round.
@@ -231,15 +230,9 @@ class TtsClient:
 
     def forecast(self, model: str | None = None) -> float | None:
         """Return in how many seconds a request that came now would find a free slot; None when unknown."""
-        name = model or self.default_model or self._first_model()
+        models = self.cluster.models(asyncio.get_running_loop().time())
+        name = model or self.default_model or (models[0] if len(models) == 1 else None)
         return None if name is None else self._dispatcher.forecast(name)
-
-    def _first_model(self) -> str | None:
-        """Return the model used before while it lives: one that joins does not change what is spoken."""
-        now = asyncio.get_running_loop().time()
-        if self._used_model is None or not self.cluster.has_nodes(self._used_model, now):
-            self._used_model = self.cluster.first_model(now)
-        return self._used_model
 
 
 @asynccontextmanager

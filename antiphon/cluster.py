@@ -74,9 +74,16 @@ class Cluster:
         """Tell whether a node of the model was ever heard of."""
         return model in self._models
 
-    def first_model(self, now: float) -> str | None:
-        """Return the alphabetically first model that has a living node."""
-        return min((s.heartbeat.model for s in self._nodes.values() if s.alive(now)), default=None)
+    def is_ready(self, model: str, now: float) -> bool:
+        """Tell whether a node of the model is past its start."""
+        beats = (s.heartbeat for s in self._nodes.values() if s.alive(now))
+        return any(beat.model == model and beat.state != "starting" for beat in beats)
+
+    def models(self, now: float) -> list[str]:
+        """Return the models that live, by name; one whose nodes are all leaving only if there is no other."""
+        beats = [s.heartbeat for s in self._nodes.values() if s.alive(now)]
+        staying = {beat.model for beat in beats if beat.state != "draining"}
+        return sorted(staying or {beat.model for beat in beats})
 
     def waiting(self, now: float, model: str | None = None, *, without: str | None = None) -> Waiting:
         """Return the sum of what callers have waiting; `without` leaves one caller out."""

@@ -167,6 +167,12 @@ class Dispatcher:
         now = asyncio.get_running_loop().time()
         return self.knows_all and not self.cluster.has_nodes(model, now)
 
+    def no_nodes(self, model: str) -> NoNodes:
+        """Return what says that no node of the model lives, and which models do."""
+        others = self.cluster.models(asyncio.get_running_loop().time())
+        there_is = f"; there is {', '.join(others)}" if others else ""
+        return NoNodes(f"no node of model {model} is alive{there_is}", param="model")
+
     @property
     def knows_all(self) -> bool:
         """Whether every node has had the time to tell of itself since the (re)connect."""
@@ -178,7 +184,7 @@ class Dispatcher:
         What waits already may see its nodes come back; who comes when there is none is told so: NoNodes.
         """
         if self.absent(ticket.model):
-            raise NoNodes(f"no node of model {ticket.model} is alive", param="model")
+            raise self.no_nodes(ticket.model)
         queues = self._queues.values()
         n_bytes = sum(q.n_bytes for q in queues)
         if (

@@ -58,6 +58,13 @@ class UnknownVoice(SpeechError):
     number = 400
 
 
+class AmbiguousModel(SpeechError):
+    """Several models could be meant, and the request names none of them."""
+
+    code = "ambiguous_model"
+    number = 400
+
+
 class UnsupportedFormat(SpeechError):
     """This version, or this engine, cannot make the asked audio format."""
 

@@ -12,7 +12,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from antiphon.errors import NoNodes, NotConnected, SpeechError
+from antiphon.errors import NotConnected, SpeechError
 from antiphon.subjects import WAITERS_QUEUE
 from antiphon.ticket import Claim, Outcome, Ticket
 
@@ -171,7 +171,7 @@ class ModelQueue:
         """Fail what waits for a model that never had a node. One whose nodes died may get them back."""
         if not self._dispatcher.cluster.was_seen(self.model) and self._dispatcher.absent(self.model):
             for ticket in self.fifo:
-                ticket.fail(NoNodes(f"no node of model {self.model} is alive", param="model"))
+                ticket.fail(self._dispatcher.no_nodes(self.model))
 
     async def _join(self) -> None:
         """Join the queue group of waiters for the next wake-ups."""

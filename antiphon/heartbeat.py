@@ -158,6 +158,10 @@ class VoiceList:
     voices: tuple[Voice, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
+    def find(self, name: str) -> str | None:
+        """Return the id of the voice that `name` is, or is an alias of; None if it is neither."""
+        return name if any(voice.id == name for voice in self.voices) else self.aliases.get(name)
+
 
 def encode_voices(model: str, voices: tuple[Voice, ...], aliases: Mapping[str, str] | None = None) -> bytes:
     """Return {model, voices: [{id, name, language}], aliases?: {name: id}}."""

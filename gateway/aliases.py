@@ -1,12 +1,10 @@
-"""The names that clients of OpenAI use for models and voices, and what they mean here."""
+"""The names that clients of OpenAI use for models and voices, and what they mean here. No I/O."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from antiphon.client import TtsClient
 from antiphon.heartbeat import VoiceList
 from antiphon.subjects import check_token
 
@@ -57,52 +55,21 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def other_names(model: str, listed: VoiceList, configured: VoiceAliases) -> dict[str, str]:
+def other_names(
+    model: str, listed: VoiceList, configured: VoiceAliases, *, openai: bool = True
+) -> dict[str, str]:
     """Return every alias of a model's voices with the voice that it means.
 
     A configured alias wins over everything, one for the model over one for all. Then come the voices
-    themselves, then the engine's own aliases. The names of OpenAI that are left are dealt out over the voices
-    in turn; a model that lists no voices takes any name as it is.
+    themselves, then the engine's own aliases. With `openai` the names of OpenAI that are left are dealt out
+    over the voices in turn; a model that lists no voices takes any name as it is.
     """
     voices = [voice.id for voice in listed.voices]
-    names = {name: voices[i % len(voices)] for i, name in enumerate(OPENAI_VOICES)} if voices else {}
+    dealt = OPENAI_VOICES if openai and voices else ()
+    names = {name: voices[i % len(voices)] for i, name in enumerate(dealt)}
     names.update(listed.aliases)
     for voice in voices:
         names.pop(voice, None)
     for of in (None, model):
         names.update({alias: voice for (m, alias), voice in configured.items() if m == of})
     return names
-
-
-class Voices:
-    """What models list as their voices: asked for once, and again when heartbeats tell of a change."""
-
-    def __init__(self, configured: VoiceAliases) -> None:
-        self._configured = configured
-        self._known: dict[str, tuple[frozenset[str], VoiceList]] = {}
-
-    async def of(self, client: TtsClient, model: str, *, within_s: float) -> VoiceList:
-        """Return the model's voices and every alias of them; while no node lives, what was known last.
-
-        Raises:
-            NoNodes: nothing was known yet, and no node has told it within `within_s`.
-        """
-        now = asyncio.get_running_loop().time()
-        beats = (seen.heartbeat for seen in client.cluster.nodes(now, model))
-        hashes = frozenset(beat.voices_hash for beat in beats if beat.voices_hash)
-        known = self._known.get(model)
-        if known is not None and hashes in (known[0], frozenset()):
-            return known[1]
-        listed = await client.voice_list(model, within_s=within_s)
-        voices = VoiceList(listed.voices, other_names(model, listed, self._configured))
-        if hashes:
-            self._known[model] = hashes, voices
-        return voices
-
-    async def meant(self, client: TtsClient, model: str, name: str, *, within_s: float) -> str:
-        """Return the voice that a client means by `name`, which is the name itself if it is no alias.
-
-        Raises:
-            NoNodes: see `of`.
-        """
-        return (await self.of(client, model, within_s=within_s)).aliases.get(name, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import ceil
 from typing import Any, Final
@@ -12,14 +13,15 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from antiphon.client import TtsClient
 from antiphon.errors import NotConnected, SpeechError
+from antiphon.heartbeat import Voice, VoiceList
 from antiphon.utterance import Utterance
-from gateway.aliases import Voices, parse_model_aliases, parse_voice_aliases
+from gateway.aliases import VoiceAliases, other_names
 from gateway.bodies import read_body
 from gateway.config import GatewaySettings
 from gateway.http_errors import http_error_response, request_id, speech_error_values
 from gateway.link import Link
+from gateway.names import Names
 from gateway.openai_bodies import AskedSpeech, in_openai_terms, parse_speech
 from gateway.streaming import event_stream, send_event, streamed, traceparent_of
 
@@ -40,8 +42,7 @@ class OpenAI:
     def __init__(self, link: Link, settings: GatewaySettings) -> None:
         self._link = link
         self._settings = settings
-        self._models = parse_model_aliases(settings.model_aliases)
-        self._voices = Voices(parse_voice_aliases(settings.voice_aliases or ""))
+        self._names = Names(settings)
         self._created = int(time.time())
 
     async def speech(self, request: web.Request) -> web.StreamResponse:
@@ -57,10 +58,9 @@ class OpenAI:
         settings, client, loop = self._settings, self._link.client, asyncio.get_running_loop()
         deadline = loop.time() + settings.stream_timeout_s
         within_s = min(settings.wait_s, settings.stream_timeout_s)
-        model, speech = await self._model(client, asked.model, within_s=within_s), asked.speech
-        if speech.voice is not None:
-            voice = await self._voices.meant(client, model, speech.voice, within_s=within_s)
-            speech = replace(speech, voice=voice)
+        named = await self._names.model(client, asked.model, any_name=True)
+        model, voice = await self._names.meant(client, named, asked.speech.voice, within_s=within_s)
+        speech = replace(asked.speech, voice=voice)
         async with client.utterance(
             speech,
             model=model,
@@ -71,15 +71,6 @@ class OpenAI:
             if asked.sse:
                 return await _events(request, utterance, n_characters=len(speech.text))
             return await streamed(request, utterance, speech.content_type)
-
-    async def _model(self, client: TtsClient, name: str | None, *, within_s: float) -> str:
-        """Return the model that a client means: any name that says nothing to us is the default one.
-
-        A model whose nodes are all gone is still meant: another one would speak with another voice.
-        """
-        if name is not None and self._models.get(name) is None and await client.knows(name):
-            return name
-        return await client.resolve(self._models.get(name or ""), within_s=within_s)
 
     async def models(self, _request: web.Request) -> web.Response:
         """The models that live, and the aliases."""
@@ -100,18 +91,23 @@ class OpenAI:
         return web.json_response({"models": [{"id": id} for id in self._listed_models()]}, headers=_FRESH)
 
     async def audio_voices(self, request: web.Request) -> web.Response:
-        """The voices of the default model or of ?model=, and their aliases."""
+        """The voices of ?model= or of all models, and their aliases; `missing` are models that told none."""
         client = self._link.client
-        model = await self._model(client, request.query.get("model"), within_s=_LIST_S / 2)
-        known = await self._voices.of(client, model, within_s=_LIST_S)
-        names = {voice.id: voice.name or voice.id for voice in known.voices}
-        languages = {voice.id: voice.language for voice in known.voices}
-        aliases = {alias: f"{alias} ({names.get(id, id)})" for alias, id in known.aliases.items()}
+        lists: Mapping[str, VoiceList | None]
+        usual = await self._names.model(client, request.query.get("model"), any_name=True)
+        if usual is not None:
+            lists = {usual: await client.voice_list(usual, within_s=_LIST_S)}
+        else:
+            lists = await client.voice_lists(within_s=_LIST_S)
+            usual = client.default_model or (next(iter(lists)) if len(lists) == 1 else None)
         voices = [
-            {"id": id, "name": name, "language": languages.get(known.aliases.get(id, id), "")}
-            for id, name in (names | aliases).items()
+            values
+            for model, listed in lists.items()
+            if listed is not None
+            for values in _voices(model, listed, self._names.voices, openai=model == usual)
         ]
-        return web.json_response({"voices": voices}, headers=_FRESH)
+        missing = [model for model, listed in lists.items() if listed is None]
+        return web.json_response({"voices": voices, "missing": missing}, headers=_FRESH)
 
     def _listed_models(self) -> dict[str, int]:
         """Return each name of a model with the time it began, in Unix seconds."""
@@ -122,7 +118,26 @@ class OpenAI:
             nodes = []
         for beat in (seen.heartbeat for seen in nodes):
             models[beat.model] = min(int(beat.boot), models.get(beat.model, int(beat.boot)))
-        return {**{alias: self._created for alias in self._models}, **dict(sorted(models.items()))}
+        return {**{alias: self._created for alias in self._names.models}, **dict(sorted(models.items()))}
+
+
+def _voices(
+    model: str, listed: VoiceList, configured: VoiceAliases, *, openai: bool
+) -> Iterator[dict[str, str]]:
+    """Yield the voices of a model, then every alias of them, each once."""
+    aliases = other_names(model, listed, configured, openai=openai)
+    known = {voice.id: voice for voice in listed.voices}
+    for voice in known.values():
+        if voice.id not in aliases:
+            yield {"id": voice.id, "name": voice.name or voice.id, "language": voice.language, "model": model}
+    for alias, id in aliases.items():
+        voice = known.get(id, Voice(id))
+        yield {
+            "id": alias,
+            "name": f"{alias} ({voice.name or id})",
+            "language": voice.language,
+            "model": model,
+        }
 
 
 def _model_values(id: str, created: int) -> dict[str, Any]:

@@ -201,9 +201,9 @@ def _voice_stream() -> Json:
 
 def _voices() -> Json:
     codes = [NotConnected.code, NoNodes.code]
-    of = _parameter("model", "query", STRING, description="Without it the default model.")
+    of = _parameter("model", "query", STRING, description="Without it those of all models.")
     return {
-        **_lists("listVoices", "The voices of a model, and their aliases", "Voices", codes=codes),
+        **_lists("listVoices", "The voices, and their aliases", "Voices", codes=codes),
         "parameters": [of],
     }
 

@@ -56,7 +56,7 @@ MODEL: Final[Json] = {
     "type": "string",
     "pattern": "^[A-Za-z0-9_-]+$",
     "maxLength": MAX_TOKEN_CHARACTERS,
-    "description": "The model that speaks; without it the gateway's default.",
+    "description": "The model that speaks; without it the only one that has the voice, or the default.",
 }
 
 
@@ -130,9 +130,7 @@ def _openai_speech(max_characters: int) -> Json:
     return _body(
         "input",
         input=ref("Text"),
-        model=_or_null(
-            {**STRING, "description": "An alias or a model; any other name is the default model."}
-        ),
+        model=_or_null({**STRING, "description": "An alias or a model; any other name is as good as none."}),
         voice=voice,
         response_format=_or_null({**FORMAT, "description": pcm}),
         speed=_or_null(SPEED),
@@ -229,7 +227,10 @@ _LISTS: Final[dict[str, Json]] = {
     "Model": required(id=STRING, object={"const": "model"}, created=COUNT, owned_by=STRING),
     "Models": required(object={"const": "list"}, data=array(ref("Model"))),
     "AudioModels": required(models=array(required(id=STRING))),
-    "Voices": required(voices=array(required(id=STRING, name=STRING, language=STRING))),
+    "Voices": required(
+        voices=array(required(id=STRING, name=STRING, language=STRING, model=STRING)),
+        missing={**array(STRING), "description": "Models that did not list their voices in time."},
+    ),
 }
 
 _OCCUPANCY: Final = {"status": BOOLEAN, "nodes": COUNT, "slots": COUNT, "busy": COUNT, "waiting": COUNT}

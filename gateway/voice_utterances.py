@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from antiphon.client import TtsClient
 from antiphon.utterance import Utterance
-from gateway.aliases import Voices, parse_model_aliases, parse_voice_aliases
 from gateway.config import GatewaySettings
 from gateway.link import Link
+from gateway.names import Names
 from gateway.voice_messages import Options
 
 
@@ -22,8 +21,7 @@ class Utterances:
         self.link = link
         self._wait_s = settings.wait_s
         self._timeout_s = settings.stream_timeout_s
-        self._models = parse_model_aliases(settings.model_aliases)
-        self._voices = Voices(parse_voice_aliases(settings.voice_aliases or ""))
+        self._names = Names(settings)
 
     @asynccontextmanager
     async def utterance(
@@ -37,11 +35,9 @@ class Utterances:
         client, loop = self.link.client, asyncio.get_running_loop()
         deadline = loop.time() + self._timeout_s
         within_s = min(self._wait_s, self._timeout_s)
-        request, model = options.request(text), await self._model(client, options.model)
-        if options.voice is not None:
-            model = await client.resolve(model, within_s=within_s)
-            voice = await self._voices.meant(client, model, options.voice, within_s=within_s)
-            request = replace(request, voice=voice)
+        named = await self._names.model(client, options.model, any_name=False)
+        model, voice = await self._names.meant(client, named, options.voice, within_s=within_s)
+        request = replace(options.request(text), voice=voice)
         async with client.utterance(
             request,
             model=model,
@@ -50,10 +46,3 @@ class Utterances:
             traceparent=traceparent,
         ) as utterance:
             yield utterance
-
-    async def _model(self, client: TtsClient, name: str | None) -> str | None:
-        """Return the model that a client means; a model of an alias's name that lives is meant itself."""
-        if name is None or name not in self._models:
-            return name
-        alias_of = self._models[name]
-        return name if alias_of is None and await client.knows(name) else alias_of
