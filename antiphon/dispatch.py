@@ -268,14 +268,23 @@ class Dispatcher:
             ticket.run.feed(event)
             return
         match event:
-            case Accepted(node, slot):
+            case Accepted(node, slot, model):
                 self._note_accept_delay(monotonic() - claim.sent_at)
-                if ticket.wanted:
+                if ticket.wanted and ticket.fits(model):
                     ticket.run = Run(
-                        self.connection, self.subjects, self.timing, id=run_id, node=node, slot=slot
+                        self.connection,
+                        self.subjects,
+                        self.timing,
+                        id=run_id,
+                        node=node,
+                        slot=slot,
+                        model=model,
                     )
                     ticket.claimed.set_result(ticket.run)
                     self._decide(claim, Outcome.ACCEPTED)
+                elif ticket.wanted:
+                    self._decide(claim, Outcome.MISPLACED)
+                    self.strays.cancel(msg, run_id)
                 else:
                     # Locked to another run, or gone: this one is for nobody.
                     self.inboxes.close(claim.token)

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 import msgpack
 
 from antiphon.errors import MalformedMessage
+from antiphon.subjects import check_token
 from antiphon.wire import decode_map, encode_map, require
 
 MAX_CHUNK_BYTES: Final = 128 * 1024
@@ -19,15 +20,19 @@ class Accepted:
     """A slot has taken the request; sent before the engine is touched.
 
     node: token of the node in charge, for its cancel and credit subjects. slot: number on that node, from 0.
+    model: of the node, which a server that maps subjects may have chosen; it travels in the event's last map.
     """
 
     kind: ClassVar[str] = "accepted"
     node: str
     slot: int
+    model: str | None = None
 
     def __post_init__(self) -> None:
         require(self.node, str, "node")
         require(self.slot, int, "slot")
+        if self.model is not None:
+            check_token(self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +205,10 @@ def encode_event(run: str, event: KnownEvent) -> bytes:
             values = (seq, audio)
             if at is not None:
                 later["at"] = astuple(at)
-        case Accepted(node, slot):
+        case Accepted(node, slot, model):
             values = (node, slot)
+            if model is not None:
+                later["model"] = model
         case End(stats):
             values = (stats,)
         case Failure(code, text, param):
@@ -234,7 +241,8 @@ def decode_event(data: bytes) -> tuple[str, Event]:
                 at = later.get("at")
                 return run, AudioChunk(seq, audio, None if at is None else Position(*at))
             case Accepted.kind:
-                return run, Accepted(*values)
+                node, slot = values
+                return run, Accepted(node, slot, _text(later.get("model")))
             case Progress.kind:
                 return run, Progress(*values)
             case Segment.kind:
@@ -245,13 +253,16 @@ def decode_event(data: bytes) -> tuple[str, Event]:
             case End.kind:
                 return run, End(*values)
             case Failure.kind:
-                param = later.get("param")
                 code, text = values
-                return run, Failure(code, text, param if isinstance(param, str) else None)
+                return run, Failure(code, text, _text(later.get("param")))
             case _:
                 return run, Unknown(kind)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as exc:
         raise MalformedMessage(f"{len(data)} bytes are no event: {exc!r}") from exc
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,8 @@ class ModelQueue:
             self._probing = False  # from now on wake-ups tell of free slots
         if not ticket.wanted:
             return
-        ticket.unanswered = ticket.unanswered + 1 if outcome is Outcome.UNANSWERED else 0
+        in_vain = outcome in (Outcome.UNANSWERED, Outcome.MISPLACED)
+        ticket.unanswered = ticket.unanswered + 1 if in_vain else 0
         if outcome is Outcome.BUSY:
             self._admit(ticket)
             self._give_up_if_absent()

@@ -54,13 +54,23 @@ class Timing:
 class Run:
     """One accepted run, as its caller sees it.
 
-    id: random, made by the node. node, slot: who is in charge. end: set when the audio is complete.
+    id: random, made by the node. node, slot: who is in charge. model: of the node; None if it does not tell.
+    end: set when the audio is complete.
     """
 
     def __init__(
-        self, connection: Connection, subjects: Subjects, timing: Timing, *, id: str, node: str, slot: int
+        self,
+        connection: Connection,
+        subjects: Subjects,
+        timing: Timing,
+        *,
+        id: str,
+        node: str,
+        slot: int,
+        model: str | None = None,
     ) -> None:
         self.id = id
+        self.model = model
         self.node = node
         self.slot = slot
         self.end: End | None = None

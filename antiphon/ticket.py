@@ -36,6 +36,8 @@ class Outcome(enum.Enum):
     """Delivered to a slot that does not take it, such as one that is leaving."""
     UNANSWERED = enum.auto()
     """Delivered to nobody or to a frozen node."""
+    MISPLACED = enum.auto()
+    """Accepted by a slot of another model than the one that is to go on; see Ticket.stay_with."""
     FAILED = enum.auto()
     """The request itself is at fault."""
 
@@ -67,9 +69,9 @@ class Ticket:
     """One request on its way to a slot.
 
     order: position among all requests of this process; one that comes back is older, so it is first again.
-    model: token of the model. deadline: end of the budget on the loop's clock. wait_s: bound on each wait for
-    a slot. claims: the attempts whose inbox tokens are held.
-    attempt: 1, and 1 more for each run that was lost.
+    model: token of the model that is asked for. only: the one that may take it; None for any.
+    deadline: end of the budget on the loop's clock. wait_s: bound on each wait for a slot.
+    claims: the attempts whose inbox tokens are held. attempt: 1, and 1 more for each run that was lost.
     admitted: it passed the bounds of the queue once. gone: its caller left.
     """
 
@@ -87,6 +89,7 @@ class Ticket:
         self.id = secrets.token_hex(16)
         self.order = next(self._orders)
         self.model = model
+        self.only: str | None = None
         self.ask(request)
         self.deadline = deadline
         self.wait_s = wait_s
@@ -108,6 +111,18 @@ class Ticket:
         self.request = request
         self.payload = encode_request(request)
         self.characters = len(request.text) - (0 if request.resume is None else request.resume.offset)
+
+    def stay_with(self, model: str | None) -> None:
+        """Have only this model take it from now on: it goes on where a run of that model was lost.
+
+        A server that maps subjects may hand a request to another one. None is not known.
+        """
+        self.only = model
+        self.model = model or self.model
+
+    def fits(self, model: str | None) -> bool:
+        """Tell whether a slot of `model` may take it."""
+        return None in (self.only, model) or self.only == model
 
     def renew(self) -> None:
         """Forget the run, so that another can be claimed."""

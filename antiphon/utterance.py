@@ -28,7 +28,6 @@ class Utterance:
 
     def __init__(self, dispatcher: Dispatcher, ticket: Ticket) -> None:
         self.id = ticket.id
-        self.model = ticket.model
         self.end: End | None = None
         self._dispatcher = dispatcher
         self._ticket = ticket
@@ -37,6 +36,11 @@ class Utterance:
         self._held: deque[bytes | Segment | Words] = deque()
         self._heard = Heard()
         self._lost = 0
+
+    @property
+    def model(self) -> str:
+        """The model that speaks, or the one that is asked for before one does."""
+        return (self._run and self._run.model) or self._ticket.model
 
     @property
     def node(self) -> str:
@@ -153,6 +157,7 @@ class Utterance:
             self._lost = 0  # it has spoken since the last loss, so it is not the text that kills
         self._count_loss(exc)
         self._ticket.ask(replace(request, resume=resume))
+        self._ticket.stay_with(run.model)  # another voice would not go on where this one was
         self._run = await self._dispatcher.acquire(self._ticket)
         self._events = self._run.events()
 

@@ -20,8 +20,8 @@ class Names:
     async def model(self, client: TtsClient, name: str | None, *, any_name: bool) -> str | None:
         """Return the model that a name means; None for an alias of the default one.
 
-        any_name: a name that was never heard of is such an alias too. A model whose nodes are all gone is still
-        meant: another one would speak with another voice.
+        any_name: so is a name that was never heard of. A model whose nodes are all gone is meant still:
+        another one would speak with another voice.
         """
         if name is None:
             return None

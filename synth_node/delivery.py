@@ -44,7 +44,7 @@ class Buffer:
 class Delivery(Protocol):
     """Where a run's audio goes."""
 
-    async def accept(self, node: str, slot: int) -> None:
+    async def accept(self, node: str, slot: int, model: str) -> None:
         """Tell the caller that a slot has taken the request."""
 
     async def audio(self, data: bytes, at: Position | None = None) -> None:

@@ -126,7 +126,13 @@ class Help:
                         run.feed(event)
                 elif isinstance(event, Accepted):
                     run = Run(
-                        others.connection, others.subjects, _TIMING, id=id, node=event.node, slot=event.slot
+                        others.connection,
+                        others.subjects,
+                        _TIMING,
+                        id=id,
+                        node=event.node,
+                        slot=event.slot,
+                        model=event.model,
                     )
                     settle(run)
                 elif isinstance(event, Failure):
@@ -145,6 +151,9 @@ class Help:
                 others.inboxes.close(token)
         if accepted is not None:
             self._tokens[accepted] = token
+            if accepted.model not in (None, others.model):  # where the server maps subjects
+                await self.leave(accepted)
+                return None
         return accepted
 
     async def _publish(self, spoken: Spoken, sample_rate: int, reply: str) -> None:

@@ -39,7 +39,7 @@ class PlainDelivery:
         self._n_bytes = 0
         self._closed = False
 
-    async def accept(self, node: str, slot: int) -> None:
+    async def accept(self, node: str, slot: int, model: str) -> None:
         return  # a plain caller takes one message only
 
     async def tell(self, event: Segment | Words) -> None:

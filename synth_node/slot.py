@@ -226,7 +226,7 @@ class Slot:
             await delivery.fail(exc)
 
     async def _speak(self, run: SlotRun, request: SpeechRequest, envelope: Envelope, msg: Msg) -> None:
-        await run.delivery.accept(self._node.id, self.number)
+        await run.delivery.accept(self._node.id, self.number, self._node.model)
         audio_s = 0.0
         try:
             help = self._help(run, request, envelope)

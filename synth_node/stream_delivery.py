@@ -75,8 +75,8 @@ class StreamDelivery:
         self._sends_here = False
         self._closed = False
 
-    async def accept(self, node: str, slot: int) -> None:
-        await self._send(Accepted(node, slot))
+    async def accept(self, node: str, slot: int, model: str) -> None:
+        await self._send(Accepted(node, slot, model))
 
     async def tell(self, event: Segment | Words) -> None:
         if self._held:

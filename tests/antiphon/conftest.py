@@ -10,12 +10,14 @@ from typing import Any, Final
 import nats
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from antiphon.client import TtsClient, connect
 from antiphon.dispatch import Dispatcher
+from antiphon.heartbeat import Voice, encode_voices
 from antiphon.run import Timing
-from antiphon.subjects import Subjects
-from tests.antiphon.scripted_node import MODEL, ScriptedNode, soon
+from antiphon.subjects import VOICES_QUEUE, Subjects
+from tests.antiphon.scripted_node import MODEL, ScriptedNode, settled, soon
 
 PATIENT: Final = Timing(accept_min_s=0.5, retry_s=60.0, settle_s=0.2)
 """Nobody tries again unless it is woken, so it can be told what wakes whom."""
@@ -114,3 +116,56 @@ async def knows(tts: TtsClient, node: ScriptedNode, **beat: Any) -> None:
         return any(beat.node == node.id and beat.seq == seq for beat in beats)
 
     await soon(heard, "the node is known")
+
+
+class Model:
+    """A model with one node that lists what the test says. n_asked: how often it was asked for its voices."""
+
+    def __init__(self, node: ScriptedNode, subjects: Subjects, name: str, voices: tuple[str, ...]) -> None:
+        self.node = node
+        self.name = name
+        self.voices = voices
+        self.aliases: dict[str, str] = {}
+        self.n_asked = 0
+        self._subjects = subjects
+
+    async def beat(self, tts: TtsClient, **values: Any) -> None:
+        """Have the client hear a heartbeat."""
+        await knows(tts, self.node, **{"model": self.name, "voices_hash": "first", **values})
+
+    async def beat_left(self, tts: TtsClient) -> None:
+        """Have the client hear that the node has left."""
+        await self.node.beat(model=self.name, state="left")
+        now = asyncio.get_running_loop().time
+        await soon(lambda: not tts.cluster.has_nodes(self.name, now()), "the node has left")
+
+    async def tell(self) -> None:
+        """Answer for the voices from now on."""
+
+        async def on_voices(msg: Msg) -> None:
+            self.n_asked += 1
+            voices = tuple(Voice(voice) for voice in self.voices)
+            await self.node.nc.publish(msg.reply, encode_voices(self.name, voices, self.aliases))
+
+        await self.node.nc.subscribe(self._subjects.voices(self.name), queue=VOICES_QUEUE, cb=on_voices)
+        await settled(self.node.nc)
+
+
+StartModel = Callable[..., Awaitable[Model]]
+
+
+@pytest.fixture
+def start_model(scripted: StartNode, subjects: Subjects) -> StartModel:
+    """Return a function that starts a model with these voices, and waits until the client knows its node.
+
+    tells: it answers for its voices. Further options are the heartbeat's.
+    """
+
+    async def start(tts: TtsClient, name: str, *voices: str, tells: bool = True, **beat: Any) -> Model:
+        made = Model(await scripted(beats=False), subjects, name, voices)
+        if tells:
+            await made.tell()
+        await made.beat(tts, **beat)
+        return made
+
+    return start

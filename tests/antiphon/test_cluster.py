@@ -86,11 +86,29 @@ def test_a_node_that_starts_again_has_a_new_address() -> None:
     assert names(cluster, NOW) == ["n-1", "n-2"]
 
 
-def test_the_first_model_is_the_first_that_lives() -> None:
-    cluster = heard(beat("a", model="alto", interval_s=0.1), beat("b", model="bass"))
-    assert cluster.first_model(NOW) == "alto"
-    assert cluster.first_model(NOW + 1) == "bass"
-    assert cluster.first_model(NOW + 10) is None
+def test_the_models_are_those_that_live() -> None:
+    cluster = heard(beat("b", model="bass"), beat("a", model="alto", interval_s=0.1))
+    assert cluster.models(NOW) == ["alto", "bass"]
+    assert cluster.models(NOW + 1) == ["bass"]
+    assert cluster.models(NOW + 10) == []
+
+
+def test_a_model_that_is_leaving_counts_only_while_there_is_no_other() -> None:
+    cluster = heard(beat("a", model="alto", state="draining"))
+    assert cluster.models(NOW) == ["alto"]
+    cluster.heard(beat("b", model="bass", state="starting"), NOW)
+    assert cluster.models(NOW) == ["bass"]
+    cluster.heard(beat("a2", model="alto"), NOW)
+    assert cluster.models(NOW) == ["alto", "bass"]
+
+
+def test_a_model_is_ready_when_one_of_its_nodes_is() -> None:
+    cluster = heard(beat("a", state="starting"), beat("b", model="bass", interval_s=0.1))
+    assert not cluster.is_ready("m", NOW)
+    cluster.heard(beat("c"), NOW)
+    assert cluster.is_ready("m", NOW)
+    assert cluster.is_ready("bass", NOW)
+    assert not cluster.is_ready("bass", NOW + 1)
 
 
 def test_what_waits_is_summed_until_it_expires() -> None:

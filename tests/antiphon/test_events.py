@@ -37,7 +37,13 @@ INTS = st.integers(0, 2**63)
 INTS32 = st.integers(0, 2**32)
 STATS = {"n": 2, "bytes": 300, "audio_ms": 40, "synthesis_ms": 7}
 EVENTS = st.one_of(
-    st.builds(Accepted, node=st.text(), slot=INTS),
+    st.builds(
+        Accepted,
+        node=st.text(),
+        slot=INTS,
+        model=st.none()
+        | st.from_regex(r"[\w-]{1,9}", fullmatch=True, alphabet=st.characters(max_codepoint=127)),
+    ),
     st.builds(
         AudioChunk,
         seq=INTS,
@@ -161,6 +167,17 @@ def test_what_a_newer_version_adds_is_ignored() -> None:
     run, end = decode_event(msgpack.packb(["r", "end", {**STATS, "phonemes": 12}, more]))
     assert isinstance(end, End)
     assert (run, end.n_chunks, end.n_bytes, end.audio_ms, end.synthesis_ms) == ("r", 2, 300, 40, 7)
+
+
+@pytest.mark.parametrize(("told", "read"), [({"model": "m"}, "m"), ({"model": 5}, None), ({}, None)])
+def test_the_node_s_model_travels_in_the_last_map(told: dict[str, object], read: str | None) -> None:
+    assert decode_event(msgpack.packb(["r", "accepted", "n", 1, told])) == ("r", Accepted("n", 1, read))
+    assert msgpack.unpackb(encode_event("r", Accepted("n", 1)))[-1] == {}
+
+
+def test_a_model_that_is_no_token_is_malformed() -> None:
+    with pytest.raises(MalformedMessage):
+        decode_event(msgpack.packb(["r", "accepted", "n", 1, {"model": "a\r\nb"}]))
 
 
 @pytest.mark.parametrize(("param", "read"), [("voice", "voice"), (5, None), (None, None), ([], None)])

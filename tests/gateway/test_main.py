@@ -224,7 +224,10 @@ async def test_a_second_signal_ends_it_at_once(serving: StartGateway, tmp_path: 
 async def test_a_client_s_text_is_never_logged(serving: StartGateway) -> None:
     async with serving(GATEWAY_ACCESS_LOG="true", LOG_LEVEL="debug") as gateway:
         async with ClientSession(gateway.url) as http:
-            for values in ({"text": "open sesame"}, {"text": "fail open sesame", "model": "scripted"}):
+            for values in (
+                {"text": "open sesame", "model": "tone"},
+                {"text": "fail open sesame", "model": "scripted"},
+            ):
                 async with http.post(
                     "/tts?text=sesame", json=values, headers={"X-Request-Id": "me"}
                 ) as reply:

@@ -72,9 +72,9 @@ async def test_models_are_listed_with_the_aliases(on_stage: Scene) -> None:
 async def test_voices_are_listed_with_the_names_that_openai_has(on_stage: Scene) -> None:
     async with on_stage.gateway.http.get("/v1/audio/voices") as reply:
         voices = {voice["id"]: voice for voice in (await reply.json())["voices"]}
-    assert voices["anna"] == {"id": "anna", "name": "Anna", "language": "de"}
-    assert voices["bob"] == {"id": "bob", "name": "bob", "language": ""}
-    assert voices["alloy"] == {"id": "alloy", "name": "alloy (Anna)", "language": "de"}
+    assert voices["anna"] == {"id": "anna", "name": "Anna", "language": "de", "model": MODEL}
+    assert voices["bob"] == {"id": "bob", "name": "bob", "language": "", "model": MODEL}
+    assert voices["alloy"] == {"id": "alloy", "name": "alloy (Anna)", "language": "de", "model": MODEL}
     assert len(voices) == 2 + 13
 
 

@@ -86,12 +86,12 @@ async def stream(nats_url: str, raw: RawCaller) -> AsyncIterator[Open]:
 
 async def test_events_come_as_they_are_made(stream: Open) -> None:
     made = await stream()
-    await made.delivery.accept("n", 3)
+    await made.delivery.accept("n", 3, "m")
     await made.delivery.audio(b"ab")
     await made.delivery.audio(b"c")
     await made.delivery.end(audio_ms=5, synthesis_ms=7)
     assert await made.ended() == End({"n": 2, "bytes": 3, "audio_ms": 5, "synthesis_ms": 7})
-    assert made.events[:-1] == [Accepted("n", 3), AudioChunk(0, b"ab"), AudioChunk(1, b"c")]
+    assert made.events[:-1] == [Accepted("n", 3, "m"), AudioChunk(0, b"ab"), AudioChunk(1, b"c")]
     assert made.delivery.is_complete
 
 
@@ -238,7 +238,7 @@ async def plain(raw: RawCaller, nc: Any) -> tuple[PlainDelivery, asyncio.Queue[M
 async def test_a_plain_reply_is_one_message(nats_url: str, raw: RawCaller) -> None:
     async with connected(nats_url, name="test", within_s=GUARD_S) as connection:
         delivery, got = await plain(raw, connection.nc)
-        await delivery.accept("n1", 0)
+        await delivery.accept("n1", 0, "m")
         for piece in (b"ab", b"c"):
             await delivery.audio(piece)
         delivery.credit(5, None)

@@ -85,7 +85,7 @@ async def test_a_stream_is_accepted_then_audio_in_order_then_its_end(
     node = await start(engine=FILES)
     stream = await raw.stream(long_file.request, Tts_Window=str(2**30))
     events = await stream.until(End)
-    assert events[0] == Accepted(node.id, 0)
+    assert events[0] == Accepted(node.id, 0, "m")
     chunks = [event for event in events if isinstance(event, AudioChunk)]
     assert [chunk.seq for chunk in chunks] == list(range(len(chunks)))
     assert max(len(chunk.audio) for chunk in chunks) <= MAX_CHUNK_BYTES
