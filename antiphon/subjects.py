@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 SYNTH_QUEUE: Final = "synth"
@@ -13,6 +14,7 @@ SERVICE_NAME: Final = "synth_node"
 
 MAX_TOKEN_CHARACTERS: Final = 128
 """So that no subject passes the server's max_control_line, which would end the connection."""
+_USUAL_NAME: Final = "tts_api"
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_TOKEN_CHARACTERS}}}")
 
 
@@ -32,6 +34,21 @@ def check_token(token: str) -> str:
 def token_from(text: str) -> str:
     """Return `text` with every run of characters that a token may not have made one '-'."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:MAX_TOKEN_CHARACTERS] or "model"
+
+
+def model_name(engine: str) -> str:
+    """Return the model's name, a legal subject token, for an engine as it is named in the settings.
+
+    A built-in engine has its own name. Of `module:attribute` and `path.py:attribute` it is the attribute; but
+    where that is `tts_api`, as everybody calls it, it is the last part of the module's or the file's name:
+    "voices.de:Anna" -> Anna, "my_models.fast:tts_api" -> fast, "models/my tts.py:tts_api" -> my-tts.
+    """
+    module, colon, attribute = engine.rpartition(":")
+    if not colon:
+        return token_from(engine)
+    if attribute != _USUAL_NAME:
+        return token_from(attribute)
+    return token_from(PurePath(module).stem if module.endswith(".py") else module.rpartition(".")[2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ QUIT_S: Final = 1.0
 class EngineHost:
     """Keeps one engine process alive and has it do one work at a time.
 
-    It is a context manager, to be entered and left by the same task. spec: see model_name in engine_info.py.
+    It is a context manager, to be entered and left by the same task. spec: see subjects.model_name.
     batches: it is given batches only.
     """
 

@@ -1,16 +1,12 @@
-"""What an engine is called, and what it says of itself."""
+"""What an engine says of itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import Any, Final
+from typing import Any
 
 from antiphon.heartbeat import Voice
-from antiphon.subjects import token_from
-
-_USUAL_NAME: Final = "tts_api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +43,3 @@ class EngineInfo:
             form=description.get("form", ""),
             options=None if options is None else tuple(options),
         )
-
-
-def model_name(engine: str) -> str:
-    """Return the model's name, a legal subject token, for an engine as it is named in the settings.
-
-    A built-in engine has its own name. Of `module:attribute` and `path.py:attribute` it is the attribute; but
-    where that is `tts_api`, as everybody calls it, it is the last part of the module's or the file's name:
-    "voices.de:Anna" -> Anna, "my_models.fast:tts_api" -> fast, "models/my tts.py:tts_api" -> my-tts.
-    """
-    module, colon, attribute = engine.rpartition(":")
-    if not colon:
-        return token_from(engine)
-    if attribute != _USUAL_NAME:
-        return token_from(attribute)
-    return token_from(PurePath(module).stem if module.endswith(".py") else module.rpartition(".")[2])

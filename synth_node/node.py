@@ -31,11 +31,11 @@ from antiphon.heartbeat import (
 from antiphon.inbox import Inboxes, is_no_responders
 from antiphon.request import Envelope
 from antiphon.strays import Strays
-from antiphon.subjects import VOICES_QUEUE, Subjects, token_from
+from antiphon.subjects import VOICES_QUEUE, Subjects, model_name, token_from
 from synth_node.config import SynthSettings
 from synth_node.delivery import Buffer
 from synth_node.discovery import Discovery
-from synth_node.engine_info import EngineInfo, model_name
+from synth_node.engine_info import EngineInfo
 from synth_node.engine_settings import EngineSettings
 from synth_node.help import Colleagues
 from synth_node.hosts import Hosts

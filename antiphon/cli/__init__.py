@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "up": "Start NATS, synthesis nodes and the gateway on this machine.",
     "node": "Join an existing NATS server with one synthesis node.",
     "say": "Speak a text over NATS and write the audio to a file.",
+    "voices": "List the voices of all models.",
     "check-engine": "Tell what is wrong with an engine before it joins.",
 }
 

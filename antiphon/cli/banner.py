@@ -29,10 +29,13 @@ def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str
     else:
         # Credentials are shown once at most, where they are needed: in the line that adds a node.
         say_option, req_option, where = " --nats URL", " -s URL", " (URL: with its credentials)"
-    nodes = f"{plan.nodes} node{'s' * (plan.nodes != 1)} x {plan.slots} slot{'s' * (plan.slots != 1)}"
+    n_nodes = plan.nodes * len(plan.engines)
+    nodes = f"{n_nodes} node{'s' * (n_nodes != 1)} x {plan.slots} slot{'s' * (plan.slots != 1)}"
+    engines = f"engine{'s' * (len(plan.engines) != 1)} {', '.join(engine.name for engine in plan.engines)}"
+    say_model = f" --model {model}" * (len(plan.engines) > 1)
     lines = [
         _RULE,
-        f"Antiphon speaks: {nodes}, engine {plan.engine}",
+        f"Antiphon speaks: {nodes}, {engines}",
         "",
         f"  HTTP    {plan.gateway_url}",
         f"  OpenAI  {plan.gateway_url}/v1",
@@ -44,8 +47,10 @@ def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str
         *(["       -H 'Authorization: Bearer KEY' \\"] if _needs_key() else []),
         '       -d \'{"text":"hello"}\' -o hello.mp3',
         f"The same over NATS{where}:",
-        f'  antiphon say "hello" -o hello.mp3{say_option}',
+        f'  antiphon say "hello" -o hello.mp3{say_model}{say_option}',
         f'  nats req {nats.subjects.root}.synth.{model} "hello" --raw{req_option} > hello.mp3',
+        f"Models and voices{where}:",
+        f"  antiphon voices{say_option}",
         "Add a node:",
         f"  antiphon node --nats {_for_a_node(server) if server else nats.shown}",
         "",

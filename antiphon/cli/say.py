@@ -42,7 +42,7 @@ class _Wish:
     "-o", "--output", default=_STANDARD, metavar="FILE",
     help="Where the audio goes; without it, or as -, to standard output.",
 )  # fmt: skip
-@click.option("--model", help="Model that speaks; without it the group's own default.")
+@click.option("--model", help="Model that speaks; without it the only one, or the only one with that voice.")
 @click.option("--voice", help="Voice of that model; without it the model's default.")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="Factor: 2 is twice as fast.")
 @click.option("--format", "audio_format", help="mp3, wav, ...; without it by the name of the file, else mp3.")
@@ -94,11 +94,11 @@ def command(
     try:
         asyncio.run(_speak(wish, nats, output))
     except SpeechError as exc:
-        raise click.ClickException(_sentence(str(exc) or exc.code)) from None
+        raise click.ClickException(sentence(str(exc) or exc.code)) from None
     except OSError as exc:
         if isinstance(exc, BrokenPipeError):
             raise
-        raise click.ClickException(_sentence(f"{output}: {exc.strerror or exc}")) from None
+        raise click.ClickException(sentence(f"{output}: {exc.strerror or exc}")) from None
 
 
 async def _speak(wish: _Wish, nats: Nats, output: str) -> None:
@@ -168,5 +168,6 @@ def _suffix_of(name: str) -> str:
     return Path(name).suffix.removeprefix(".").lower()
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return the text of a failure as a sentence."""
     return text[:1].upper() + text[1:] + "." * (not text.endswith("."))

@@ -19,6 +19,7 @@ import click
 from antiphon.cli import environment, log_lines, nats_server, ports, reach
 from antiphon.cli.banner import banner
 from antiphon.cli.console import Console
+from antiphon.cli.engines import DEFAULT_ENGINE, Engine, engines_of
 from antiphon.cli.environment import Nats
 from antiphon.cli.nats_server import NatsServer
 from antiphon.cli.supervisor import Program, Supervisor, supervision
@@ -34,12 +35,15 @@ _SLOW_START_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start. server: to bring along; None uses the one that `nats` names."""
+    """What to start.
+
+    nodes: of each engine. engines: the first one is the default model of the gateway. server: to bring along;
+    None uses the one that `nats` names.
+    """
 
     nodes: int
     slots: int
-    engine: str
-    model: str | None
+    engines: tuple[Engine, ...]
     host: str
     port: int
     nats: Nats
@@ -53,16 +57,20 @@ class Plan:
 
 
 @click.command("up")
-@click.option("--nodes", type=click.IntRange(0), default=2, show_default=True, help="Synthesis nodes.")
+@click.option("--nodes", type=click.IntRange(0), default=2, show_default=True, help="Nodes of each engine.")
 @click.option(
     "--slots", type=click.IntRange(1), default=1, show_default=True, envvar="SYNTH_SLOTS",
     help="Utterances that one node makes at once.",
 )  # fmt: skip
 @click.option(
-    "--engine", default="espeak", show_default=True, envvar="SYNTH_ENGINE",
-    help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute.",
+    "--engine", "engines", multiple=True, show_default=f"SYNTH_ENGINE, else {DEFAULT_ENGINE}",
+    help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute; several times for "
+    "several models.",
 )  # fmt: skip
-@click.option("--model", envvar="SYNTH_MODEL", help="Name of the model; without it the engine's own name.")
+@click.option(
+    "--model", "models", multiple=True, show_default="SYNTH_MODEL, else the engine's own name",
+    help="Name of the model; once for each engine, in the same order.",
+)  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="GATEWAY_HOST", help="HTTP address.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="GATEWAY_PORT",
@@ -87,8 +95,8 @@ class Plan:
 def command(
     nodes: int,
     slots: int,
-    engine: str,
-    model: str | None,
+    engines: tuple[str, ...],
+    models: tuple[str, ...],
     host: str,
     port: int,
     nats_url: str | None,
@@ -102,11 +110,13 @@ def command(
     \b
     antiphon up                                      two nodes with espeak, http://127.0.0.1:8080
     antiphon up --engine my_model.py:tts_api         your own function
+    antiphon up --engine espeak --engine my_model.py:tts_api   two models; requests name one, or get the first
     antiphon up --nats-host 0.0.0.0 --nats-port 4222 open to nodes on other machines
     """
     own = nats_host is not None or nats_port is not None
     if own and nats_url is not None:
         raise click.UsageError("--nats uses a server that runs; --nats-host and --nats-port start one.")
+    chosen = engines_of(engines, models)
     ports.check(host, port, "The gateway")
     nats = None if own else environment.nats_found(nats_url)
     if nats is not None:
@@ -121,8 +131,7 @@ def command(
         plan = Plan(
             nodes=nodes,
             slots=slots,
-            engine=engine,
-            model=model,
+            engines=chosen,
             host=host,
             port=http_port,
             nats=nats or environment.nats_at(""),
@@ -180,7 +189,8 @@ async def _start(plan: Plan, console: Console, supervisor: Supervisor) -> str | 
         if server is None:
             return f"nats-server did not listen within {nats_server.LISTENS_S:g} s."
         nats = replace(nats, urls=server.url())
-    supervisor.start(*(_node(plan, nats, number) for number in range(1, plan.nodes + 1)))
+    engines = [engine for engine in plan.engines for _ in range(plan.nodes)]
+    supervisor.start(*(_node(plan, nats, engine, number) for number, engine in enumerate(engines, 1)))
     supervisor.start(_gateway(plan, nats))
     if not await _speaks(plan, console):
         waited = f"{plan.start_timeout_s:g} s"
@@ -190,18 +200,17 @@ async def _start(plan: Plan, console: Console, supervisor: Supervisor) -> str | 
     return None
 
 
-def _node(plan: Plan, nats: Nats, number: int) -> Program:
+def _node(plan: Plan, nats: Nats, engine: Engine, number: int) -> Program:
     name = f"node-{number}"
     variables = _environment(nats) | {
         "SYNTH_NODE": name,
-        "SYNTH_ENGINE": plan.engine,
+        "SYNTH_ENGINE": engine.name,
+        "SYNTH_MODEL": engine.model,
         "SYNTH_SLOTS": str(plan.slots),
     }
     variables.pop("SYNTH_STATE_FILE", None)  # of one node, not of several
     # What an engine can read, it can also tell: keys of the gateway are none of its business.
     variables = {key: value for key, value in variables.items() if not key.upper().startswith("GATEWAY_")}
-    if plan.model:
-        variables["SYNTH_MODEL"] = plan.model
     return Program(
         name,
         (sys.executable, "-m", "synth_node"),
@@ -213,6 +222,8 @@ def _node(plan: Plan, nats: Nats, number: int) -> Program:
 
 def _gateway(plan: Plan, nats: Nats) -> Program:
     variables = _environment(nats) | {"GATEWAY_HOST": plan.host, "GATEWAY_PORT": str(plan.port)}
+    if plan.nodes and not variables.get("GATEWAY_MODEL"):
+        variables["GATEWAY_MODEL"] = plan.engines[0].model  # whatever other models join, it stays so
     return Program(
         "gateway",
         (sys.executable, "-m", "gateway"),
@@ -257,11 +268,13 @@ async def _speaks(plan: Plan, console: Console) -> bool:
 
 async def _model(plan: Plan) -> str:
     """Return the name of a model that lives; a placeholder if there is none."""
+    if plan.nodes:
+        return plan.engines[0].model
     answer = await reach.http_get(nats_server.reachable(plan.host), plan.port, "/check_tts_status")
     try:
-        return plan.model or next(iter(json.loads(answer[1])["models"])) if answer else "MODEL"
+        return str(next(iter(json.loads(answer[1])["models"]))) if answer else "MODEL"
     except (ValueError, KeyError, StopIteration):
-        return plan.model or "MODEL"
+        return "MODEL"
 
 
 def _token(host: str, given: str | None) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.subjects import Subjects, check_token, service, token_from
+from antiphon.subjects import Subjects, check_token, model_name, service, token_from
 
 SUBJECTS = Subjects()
 TOKENS = st.from_regex(r"[A-Za-z0-9_-]{1,128}", fullmatch=True)
@@ -89,3 +89,17 @@ def test_every_builder_is_checked_here() -> None:
         *("synth", "free", "waiting", "waiting_all", "cancel", "credit"),
         *("heartbeat", "heartbeat_all", "status", "voices"),
     }
+
+
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("espeak", "espeak"),
+        ("voices.de:Anna", "Anna"),
+        ("my_models.fast:tts_api", "fast"),
+        ("models/my tts.py:tts_api", "my-tts"),
+        ("/models/piper.py:speak", "speak"),
+    ],
+)
+def test_the_model_is_named_after_the_last_part_of_the_engine(engine: str, name: str) -> None:
+    assert model_name(engine) == name

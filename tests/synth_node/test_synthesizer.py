@@ -32,7 +32,6 @@ from antiphon.errors import (
 )
 from antiphon.request import SpeechRequest
 from synth_node.audio.encode import Mp3Encoder
-from synth_node.engine_info import model_name
 from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
 from synth_node.utterance import MAX_BUFFERED_BYTES
 from tests.synth_node.support_engine import synthesizer_of
@@ -482,17 +481,3 @@ async def test_an_interpreter_that_does_not_exist_is_one_sentence(tmp_path: Path
     with pytest.raises(EngineUnavailable, match="cannot be run"):
         async with synthesizer_of(FAULTS, python=str(tmp_path / "python")):
             pass
-
-
-@pytest.mark.parametrize(
-    ("engine", "name"),
-    [
-        ("espeak", "espeak"),
-        ("voices.de:Anna", "Anna"),
-        ("my_models.fast:tts_api", "fast"),
-        ("models/my tts.py:tts_api", "my-tts"),
-        ("/models/piper.py:speak", "speak"),
-    ],
-)
-def test_the_model_is_named_after_the_last_part_of_the_engine(engine: str, name: str) -> None:
-    assert model_name(engine) == name
