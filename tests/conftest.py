@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,10 +28,14 @@ GUARD_S = 20.0
 
 
 class NatsServer:
-    """A real nats-server as a process, on ports that it picks itself and keeps over restarts."""
+    """A real nats-server as a process, on ports that it picks itself and keeps over restarts.
 
-    def __init__(self, directory: Path) -> None:
+    config: its configuration; the project's own unless given.
+    """
+
+    def __init__(self, directory: Path, config: Path = ROOT / "nats" / "nats-server.conf") -> None:
         self._directory = directory
+        self._config = config
         self._port, self._monitor_port = -1, -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +54,7 @@ class NatsServer:
         binary = Path(sys.executable).parent / "nats-server"
         self._process = subprocess.Popen(
             [
-                *(str(binary), "-c", str(ROOT / "nats" / "nats-server.conf"), "-a", "127.0.0.1"),
+                *(str(binary), "-c", str(self._config), "-a", "127.0.0.1"),
                 *("-p", str(self._port), "-m", str(self._monitor_port)),
                 *("--ports_file_dir", str(self._directory)),
             ],
@@ -64,6 +69,20 @@ class NatsServer:
         addresses = json.loads(ports.read_text())
         self._port = int(addresses["nats"][0].rpartition(":")[2])
         self._monitor_port = int(addresses["monitoring"][0].rpartition(":")[2])
+
+    def reload(self) -> None:
+        """Have it read its configuration again, and wait until it has."""
+        assert self._process is not None
+        loaded_at = self._config_load_time()
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + GUARD_S
+        while self._config_load_time() == loaded_at:
+            assert time.monotonic() < deadline, "nats-server did not read its configuration"
+            time.sleep(0.005)
+
+    def _config_load_time(self) -> str:
+        with urllib.request.urlopen(f"{self.monitor_url}/varz", timeout=GUARD_S) as answer:
+            return str(json.load(answer)["config_load_time"])
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         """End it and wait for it."""
