@@ -170,8 +170,8 @@ class Dispatcher:
     def no_nodes(self, model: str) -> NoNodes:
         """Return what says that no node of the model lives, and which models do."""
         others = self.cluster.models(asyncio.get_running_loop().time())
-        there_is = f"; there is {', '.join(others)}" if others else ""
-        return NoNodes(f"no node of model {model} is alive{there_is}", param="model")
+        alive = f" (alive: {', '.join(others)})" if others else ""
+        return NoNodes(f"no node of model {model} is alive{alive}", param="model")
 
     @property
     def knows_all(self) -> bool:

@@ -101,10 +101,10 @@ class ScriptedNode:
             await self.nc.publish(msg.reply, encode_event(run, event), reply=f"{self._inbox}.{run}")
         await settled(self.nc)
 
-    async def accept(self, msg: Msg) -> str:
+    async def accept(self, msg: Msg, *, model: str | None = None) -> str:
         """Take a request; return the run."""
         run = secrets.token_hex(4)
-        await self.send(msg, run, Accepted(self.id, 0))
+        await self.send(msg, run, Accepted(self.id, 0, model))
         return run
 
     async def finish(self, msg: Msg, run: str, audio: bytes | None = None) -> None:

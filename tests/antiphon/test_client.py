@@ -23,9 +23,9 @@ from antiphon.errors import (
     RunLost,
     SpeechError,
 )
-from antiphon.events import AudioChunk, End, Failure
+from antiphon.events import AudioChunk, End, Failure, Position, Segment
 from antiphon.heartbeat import Heartbeat, Voice, encode_heartbeat, encode_voices
-from antiphon.request import SpeechRequest, decode_request
+from antiphon.request import Resume, SpeechRequest, decode_request
 from antiphon.run import Timing
 from antiphon.subjects import Subjects
 from tests.antiphon.conftest import Speak, StartClient, StartNode, dispatcher_of, knows, waiting_in
@@ -138,6 +138,40 @@ async def test_a_stream_that_has_begun_breaks(tts: TtsClient, node: ScriptedNode
         with pytest.raises(RunLost):
             await anext(stream)
     assert await asyncio.wait_for(node.cancels.get(), GUARD_S) == run
+
+
+async def test_an_utterance_knows_the_model_that_speaks(tts: TtsClient, node: ScriptedNode) -> None:
+    await node.arm()
+    entering = tts.utterance(SpeechRequest("hello"), model=MODEL, hold_bytes=1000)
+    begin = asyncio.create_task(entering.__aenter__())
+    msg = await node.request()
+    await node.finish(msg, await node.accept(msg, model="mapped"))
+    assert (await asyncio.wait_for(begin, GUARD_S)).model == "mapped"
+    await entering.__aexit__(None, None, None)
+
+
+async def test_a_run_that_is_lost_goes_on_with_its_own_model_only(tts: TtsClient, node: ScriptedNode) -> None:
+    await node.arm()
+    async with aclosing(tts.stream("One. Two.", model=MODEL, format="pcm", timeout_s=GUARD_S)) as stream:
+        heard = asyncio.create_task(anext(stream))
+        msg = await node.request()
+        run = await node.accept(msg, model=MODEL)
+        where = Position(1, 0.25, 1.0)
+        await node.send(msg, run, Segment(0, 2, 0, 4), Segment(1, 2, 5, 4), AudioChunk(0, b"first", where))
+        assert await asyncio.wait_for(heard, GUARD_S) == b"first"
+        heard = asyncio.create_task(anext(stream))
+        await node.send(msg, run, AudioChunk(2, b"with a gap"))
+        assert await asyncio.wait_for(node.cancels.get(), GUARD_S) == run
+        for model in ("other", "another"):  # a server that maps subjects gives it to whom it likes
+            await node.arm(announce=True)
+            wrong = await node.accept(await node.request(), model=model)
+            assert await asyncio.wait_for(node.cancels.get(), GUARD_S) == wrong
+        await node.arm(announce=True)
+        again = await node.request()
+        assert decode_request(again.data).resume == Resume(5, 0.25)
+        run = await node.accept(again, model=MODEL)
+        await node.send(again, run, AudioChunk(0, b"second"), stats(1, 6))
+        assert await asyncio.wait_for(heard, GUARD_S) == b"second"
 
 
 async def test_a_request_that_kills_engine_after_engine_is_given_up(

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 
 from antiphon.client import connect
 from antiphon.heartbeat import Voice
-from tests.antiphon.scripted_node import MODEL
+from tests.antiphon.scripted_node import MODEL, ScriptedNode
 from tests.conftest import until
 from tests.gateway.support_openai import Scene, Stage, scene
 
@@ -118,6 +118,15 @@ async def test_the_list_is_asked_for_once_until_it_changes(on_stage: Scene) -> N
     await on_stage.beat(voices_hash="second")
     assert (await on_stage.asked(voice="alloy")).voice == "dora"
     assert on_stage.n_lists == 2
+
+
+async def test_a_model_that_does_not_answer_holds_up_no_list(on_stage: Scene) -> None:
+    await on_stage.beat(model="frozen", voices_hash="")
+    await ScriptedNode(on_stage.nc, on_stage.subjects).beat(voices_hash="first")
+    async with on_stage.gateway.http.get("/v1/audio/voices") as reply:
+        values = await reply.json()
+    assert (reply.status, values["missing"]) == (200, ["frozen"])
+    assert {voice["model"] for voice in values["voices"]} == {MODEL}
 
 
 async def test_a_voice_waits_for_a_node_that_is_starting(on_stage: Scene) -> None:
