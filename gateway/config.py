@@ -34,7 +34,7 @@ class GatewaySettings(ProcessSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port to listen on; 0 takes a free one, which the log names."""
     model: str | None = None
-    """Model for requests that name none; without it the group's own default."""
+    """Default model of requests that name none; without it the only one that lives."""
 
     model_aliases: str = OPENAI_MODELS
     """Other names of models under /v1: `alias` for the default model, or `alias=model`; with commas."""

@@ -64,8 +64,8 @@ class Plan:
 )  # fmt: skip
 @click.option(
     "--engine", "engines", multiple=True, show_default=f"SYNTH_ENGINE, else {DEFAULT_ENGINE}",
-    help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute; several times for "
-    "several models.",
+    help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute; "
+    "several times for several models.",
 )  # fmt: skip
 @click.option(
     "--model", "models", multiple=True, show_default="SYNTH_MODEL, else the engine's own name",
