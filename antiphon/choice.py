@@ -89,10 +89,12 @@ class Choice:
         """
         loop = asyncio.get_running_loop()
         while True:
-            lists, late = await self._told(default, ends_at)
-            listed = None if default is None else lists.get(default)
-            if default is not None and listed is not None and (not listed.voices or has(default, listed)):
-                return default
+            ready, late = self._who_tells(default)
+            if default in ready:  # it goes first: if it has the voice, nobody else is asked
+                listed = (await self._told([default], ends_at))[default]
+                if listed is not None and (not listed.voices or has(default, listed)):
+                    return default
+            lists = await self._told(ready, ends_at)
             owners = [model for model, each in lists.items() if each is not None and has(model, each)]
             silent = [*late, *(model for model, each in lists.items() if each is None)]
             decided = owners and default not in silent
@@ -107,10 +109,8 @@ class Choice:
             raise AmbiguousModel(both, param="model")
         return owners[0] if owners else None
 
-    async def _told(
-        self, default: str | None, ends_at: float
-    ) -> tuple[dict[str, VoiceList | None], list[str]]:
-        """Return the voices of the models, None for one that did not answer; and the models that start.
+    def _who_tells(self, default: str | None) -> tuple[list[str], list[str]]:
+        """Return the models that can tell their voices now, and those that start.
 
         One that is being loaded tells its voices when it is ready, and holds up nobody until then.
         """
@@ -119,8 +119,11 @@ class Choice:
         if default is not None and default not in models and self._voices.known(default) is not None:
             models.append(default)  # what it was before its nodes left
         late = [m for m in models if not cluster.is_ready(m, now) and self._voices.known(m) is None]
-        ready = [model for model in models if model not in late]
-        return await self._voices.of_each(ready, within_s=min(VOICES_S, ends_at - now)), late
+        return [model for model in models if model not in late], late
+
+    async def _told(self, models: list[str], ends_at: float) -> dict[str, VoiceList | None]:
+        within_s = min(VOICES_S, ends_at - asyncio.get_running_loop().time())
+        return await self._voices.of_each(models, within_s=within_s)
 
 
 def _lists(voice: str) -> Has:

@@ -66,14 +66,14 @@ class VoiceLists:
 
     async def of_each(self, models: Iterable[str], *, within_s: float) -> dict[str, VoiceList | None]:
         """Return the voices of several models, each asked for itself; None for one that did not tell them."""
-        lists: dict[str, VoiceList | None] = dict.fromkeys(models)
+        lists = {model: self.known(model) for model in models}
 
         async def look(model: str) -> None:
             with suppress(SpeechError):
                 lists[model] = await self.of(model, within_s=within_s)
 
         async with asyncio.TaskGroup() as looking:
-            for model in lists:
+            for model in [model for model, listed in lists.items() if listed is None]:
                 looking.create_task(look(model), name=f"voices of {model}")
         return lists
 

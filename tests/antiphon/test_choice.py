@@ -160,6 +160,20 @@ async def test_a_default_that_is_starting_is_waited_for(caller: StartClient, sta
     assert await chosen(resolving) == "b"
 
 
+async def test_a_default_that_has_the_voice_waits_for_nobody(
+    caller: StartClient, start_model: StartModel
+) -> None:
+    tts = await caller(timing=QUICK, default_model="a")
+    await start_model(tts, "a", "anna")
+    frozen = await start_model(tts, "b", tells=False)
+    asked = await frozen.node.nc.subscribe(dispatcher_of(tts).subjects.voices("b"), queue="voices")
+    await frozen.node.nc.flush()
+    assert await tts.resolve(None, "anna") == "a"
+    await tts.connection.nc.flush()
+    await frozen.node.nc.flush()
+    assert asked.pending_msgs == 0
+
+
 # -- cold start
 
 
