@@ -1,10 +1,9 @@
-"""What an OpenAI-compatible server answers: its errors in our words, and its samples. No I/O."""
+"""What an OpenAI-compatible server says: its errors in our words, and its voices. No I/O."""
 
 from __future__ import annotations
 
 import json
-import struct
-import sys
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,35 +18,56 @@ from antiphon.errors import (
     TextTooLong,
     UnknownVoice,
 )
+from antiphon.heartbeat import Voice
 from synth_node.engines.openai_settings import API_KEY, PREFIX
 
+OPENAI_VOICES: Final = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"),
+    *("shimmer", "verse"),
+)
 MAX_MESSAGE_CHARACTERS: Final = 200
 """Of a server's own words that go into an error of ours."""
+_MAX_VOICES: Final = 2000
 _NO_MONEY: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _NO_MODEL: Final = {"model_not_found", "invalid_model"}
 _TOO_LONG: Final = {"string_above_max_length", "text_too_long"}
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _OUR_NAMES: Final = {"input": "text", "voice": "voice", "speed": "speed"}
-_ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "webm")
-_MAGIC: Final = (b"ID3", b"OggS", b"fLaC")
-_ENDLESS: Final = sys.maxsize
-_MAX_HEAD_BYTES: Final = 64 * 1024
-_NO_SIZE: Final = 0x7FFF_0000
-"""A WAV file whose length was not known when it began says this or more, or 0."""
 
 
-class Misconfigured(Exception):
+class Trouble(Exception):
+    """Why a server did not speak: a text for the log and for every caller.
+
+    words: the server's own, for the one caller that asked; they may repeat what was to be said.
+    """
+
+    def __init__(self, text: str, words: str = "") -> None:
+        super().__init__(text)
+        self.words = words
+
+    @property
+    def in_full(self) -> str:
+        """The text, and the server's own words."""
+        return f"{self}: {self.words}" if self.words else str(self)
+
+
+class Misconfigured(Trouble):
     """Every request fails in the same way until somebody mends the settings or the account."""
 
 
-class Failing(Exception):
+class Forbidden(Misconfigured):
+    """The key is a good one, but not for this."""
+
+
+class Failing(Trouble):
     """The server, or the way there, fails now; another try may do better."""
 
 
-class Busy(Exception):
+class Busy(Trouble):
     """The server refuses because it is asked for too much. after_s: when it wants to be asked again."""
 
-    def __init__(self, text: str, after_s: float | None) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, words: str, after_s: float | None) -> None:
+        super().__init__(text, words)
         self.after_s = after_s
 
 
@@ -93,7 +113,7 @@ def clean(text: Any, key: str | None) -> str:
 
 
 def _name(value: Any) -> str:
-    return value[:100] if isinstance(value, str) else ""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else ""
 
 
 def failure(
@@ -104,14 +124,19 @@ def failure(
     headers: found by any spelling of their names.
     """
     error = told(body, key)
-    said = f"the server answered {status}{': ' if error.message else ''}{error.message}"
-    if (settings := _fault_of_settings(status, headers, error, said, key)) is not None:
-        return Misconfigured(settings)
+    answer = f"the server answered {status}{f' ({error.code})' if error.code else ''}"
+    if (settings := _fault_of_settings(status, headers, error, answer, key)) is not None:
+        return settings
     if status in (429, 503):
-        return Busy(said, retry_after_s(headers, now))
+        return Busy(answer, error.message, retry_after_s(headers, now))
+    failing = Failing(answer, error.message)
     if status in (408, 409) or status >= 500:
         final = headers.get("X-Should-Retry", "").lower() == "false"
-        return EngineFailed(said) if final else Failing(said)
+        return EngineFailed(failing.in_full) if final else failing
+    return _fault_of_request(status, error, failing.in_full)
+
+
+def _fault_of_request(status: int, error: Told, said: str) -> SpeechError:
     if error.code in _TOO_LONG or status == 413:
         return TextTooLong(f"{said}; SYNTH_SEGMENT_CHARACTERS bounds what is sent at once", param="text")
     if error.code == NothingToSpeak.code:
@@ -124,25 +149,28 @@ def failure(
 
 
 def _fault_of_settings(
-    status: int, headers: Mapping[str, str], error: Told, said: str, key: str | None
-) -> str | None:
-    """Return a sentence that names the setting at fault, None if none is."""
+    status: int, headers: Mapping[str, str], error: Told, answer: str, key: str | None
+) -> Misconfigured | None:
+    """Return what names the setting at fault, None if none is."""
+    words = error.message
+    if status == 403 or (status == 401 and "missing scopes" in words.lower()):
+        return Forbidden(f"{API_KEY} may not do this: {answer}", words)
     if status == 401:
-        # The words of the server are left out: they may show a part of the key.
-        return f"the server wants another {API_KEY}" if key else f"the server wants a key: set {API_KEY}"
+        # The server's words are left out: they may show a part of the key.
+        return Misconfigured(
+            f"the server wants another {API_KEY}" if key else f"the server wants a key: set {API_KEY}"
+        )
     if status == 402 or error.code in _NO_MONEY:
-        return f"the account of {API_KEY} has nothing left to spend: {said}"
-    if status == 403:
-        return f"{API_KEY} may not do this: {said}"
+        return Misconfigured(f"the account of {API_KEY} has nothing left to spend: {answer}", words)
     if 300 <= status < 400:
         target = clean(headers.get("Location", ""), key).partition("?")[0]
-        return f"the server sends us on to {target!r}, where no key goes: set {PREFIX}BASE_URL"
-    if error.code in _NO_MODEL or error.param == "model" or (status == 404 and "model" in said.lower()):
-        return f"{PREFIX}MODEL is not known there: {said}"
+        return Misconfigured(f"the server sends us on to {target!r}, where no key goes: set {PREFIX}BASE_URL")
+    if error.code in _NO_MODEL or error.param == "model" or (status == 404 and "model" in words.lower()):
+        return Misconfigured(f"{PREFIX}MODEL is not known there: {answer}", words)
     if error.param == "response_format":
-        return f"{PREFIX}FORMAT is not known there: {said}"
+        return Misconfigured(f"{PREFIX}FORMAT is not known there: {answer}", words)
     if status in (404, 405, 501) and error.param != "voice":
-        return f"{PREFIX}BASE_URL has no /audio/speech behind it: {said}"
+        return Misconfigured(f"{PREFIX}BASE_URL has no /audio/speech behind it: {answer}", words)
     return None
 
 
@@ -164,97 +192,16 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (then - now).total_seconds())
 
 
-def check_kind(content_type: str, asked: str, sample_rate: int) -> None:
-    """Look at the type of an answer with status 200.
-
-    asked: `pcm` or `mp3`. sample_rate: in Hz, of the samples that are expected.
-
-    Raises:
-        Misconfigured: it cannot be what was asked for, and will not be the next time.
-        EngineFailed: it is some text.
-    """
-    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    if kind == "text/html":
-        raise Misconfigured(f"{PREFIX}BASE_URL leads to a web page, not to an OpenAI-compatible server")
-    if kind.startswith("text/") or kind.endswith("json"):
-        raise EngineFailed(f"the server answered {clean(kind, None)} where audio was asked for")
-    if asked == "pcm":
-        if any(name in kind for name in _ENCODED):
-            raise _encoded(clean(kind, None))
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name == "rate" and value.isdecimal():
-                _check_rate(int(value), sample_rate)
-
-
-def _encoded(kind: str) -> Misconfigured:
-    return Misconfigured(f"the server sends {kind} where pcm was asked for: set {PREFIX}FORMAT=mp3")
-
-
-def _check_rate(found: int, sample_rate: int) -> None:
-    if found != sample_rate:
-        raise Misconfigured(f"the server's samples have {found} Hz: set {PREFIX}SAMPLE_RATE={found}")
-
-
-class Samples:
-    """Takes mono s16le samples out of a body that is nothing else, or a WAV file though it was not asked for.
-
-    sample_rate: in Hz, expected.
-    """
-
-    def __init__(self, sample_rate: int) -> None:
-        self._sample_rate = sample_rate
-        self._head = b""
-        self._left: int | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the samples of what comes next. Raises Misconfigured or EngineFailed."""
-        if self._left is None:
-            self._head += data
-            place = self._place()
-            if place is None:
-                return b""
-            data, self._head, self._left = self._head[place[0] :], b"", place[1]
-        data = data[: self._left]
-        self._left -= len(data)
-        return data
-
-    def end(self) -> bytes:
-        """Return what was held back. Raises Failing if a WAV file is shorter than it says."""
-        if self._left is None and not self._head.startswith(b"RIFF"):
-            return self._head
-        if self._left is None or 0 < self._left < _NO_SIZE:
-            raise Failing("the server's WAV file ended early")
-        return b""
-
-    def _place(self) -> tuple[int, int] | None:
-        """Return where the samples begin and how many bytes they are; None while that cannot be told."""
-        head = self._head
-        if len(head) < 12 and (len(head) < 4 or head.startswith(b"RIFF")):
-            return None
-        if head.startswith(_MAGIC):
-            raise _encoded("an encoded file")
-        if not head.startswith(b"RIFF") or head[8:12] != b"WAVE":
-            return 0, _ENDLESS
-        at, format_found = 12, False
-        while len(head) >= at + 8:
-            name, size = struct.unpack_from("<4sI", head, at)
-            if name == b"data":
-                if not format_found:
-                    raise EngineFailed("the server's WAV file does not tell its format")
-                return at + 8, size if 0 < size < _NO_SIZE else _ENDLESS
-            if name == b"fmt " and len(head) >= at + 24:
-                self._check_format(head[at + 8 : at + 24])
-                format_found = True
-            at += 8 + size + size % 2
-        if len(head) > _MAX_HEAD_BYTES:
-            raise EngineFailed("there are no samples in the server's WAV file")
-        return None
-
-    def _check_format(self, format: bytes) -> None:
-        """Check the chunk `fmt `: tag, channels, sample rate, bytes/s, bytes/frame, bits/sample."""
-        tag, n_channels, rate, _, _, n_bits = struct.unpack("<HHIIHH", format)
-        if tag not in (1, 0xFFFE) or n_channels != 1 or n_bits != 16:
-            is_now = f"{n_channels} channels of {n_bits} bits, format {tag}"
-            raise Misconfigured(f"the server's WAV file has {is_now}: set {PREFIX}FORMAT=mp3")
-        _check_rate(rate, self._sample_rate)
+def listed_voices(listed: Any) -> tuple[Voice, ...]:
+    """Return the voices of a list in any known shape; OpenAI's where there is none."""
+    values = listed.get("voices", listed.get("data")) if isinstance(listed, dict) else listed
+    found: dict[str, Voice] = {}
+    for value in values[:_MAX_VOICES] if isinstance(values, list) else ():
+        each = value if isinstance(value, dict) else {"id": value}
+        id, name, language = (
+            next((each[key] for key in keys if isinstance(each.get(key), str)), "")
+            for keys in (("id", "voice_id", "name"), ("name",), ("language", "lang", "locale"))
+        )
+        if 0 < len(id) <= 200:
+            found.setdefault(id, Voice(id, name[:200], language[:40]))
+    return tuple(found.values()) or tuple(Voice(id) for id in OPENAI_VOICES)

@@ -8,11 +8,13 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import structlog
 from aiohttp import (
+    ClientConnectorCertificateError,
     ClientConnectorError,
     ClientError,
     ClientResponse,
@@ -29,34 +31,37 @@ from antiphon.settings import SettingsError
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.openai_answers import (
+    OPENAI_VOICES,
     Busy,
     Failing,
+    Forbidden,
     Misconfigured,
-    Samples,
-    check_kind,
     clean,
     failure,
+    listed_voices,
 )
-from synth_node.engines.openai_settings import OpenAISettings
+from synth_node.engines.openai_samples import Samples, check_kind
+from synth_node.engines.openai_settings import PREFIX, OpenAISettings
 from synth_node.network_engine import EngineRequest, Unreachable
 from synth_node.throttle import Throttle
 
-OPENAI_VOICES: Final = (
-    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"),
-    *("shimmer", "verse"),
-)
 _USUAL_VOICE: Final = "alloy"
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""
+MAX_BACKOFF_S: Final = 8.0
 MAX_WAIT_S: Final = 60.0
-"""Longest wait between two tries, whatever the server says."""
+"""Longest wait between two tries; where the server wants a longer one, the engine pauses."""
+MAX_PAUSE_S: Final = 3600.0
+"""Longest pause, whatever the server wants."""
 FIRST_HOLD_S: Final = 10.0
 """Pause after the server has refused key, model or account; it doubles while that goes on."""
 MAX_HOLD_S: Final = 300.0
+RETURN_S: Final = 1.0
+"""Pause before the first probe of a server that could not be reached."""
+_NO_CONNECTION: Final = f"no connection to the server of {PREFIX}BASE_URL"
 _PROBE: Final = ClientTimeout(total=15.0)
 _MAX_ERROR_BYTES: Final = 16 * 1024
 _MAX_LIST_BYTES: Final = 1024 * 1024
-_MAX_VOICES: Final = 2000
 _log: Final = structlog.get_logger("synth_node")
 
 
@@ -73,8 +78,6 @@ class OpenAI:
         self._key: str | None = None
         self._voices = tuple(Voice(id) for id in settings.voice_ids or OPENAI_VOICES)
         self._session: ClientSession
-        self._refused_for = ""
-        self._refused_until = 0.0
         self._hold_s = FIRST_HOLD_S
 
     @property
@@ -91,7 +94,7 @@ class OpenAI:
             connector=TCPConnector(limit=self._throttle.most + 1),
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(settings.total_s, settings.connect_s, settings.idle_s),
-            trust_env=True,
+            proxy=_proxy(settings.base_url),
         )
         return self
 
@@ -106,20 +109,17 @@ class OpenAI:
             EngineUnavailable: key, address or account are at fault.
             Unreachable: the server cannot be reached, or fails.
         """
-        if (left_s := self._refused_until - monotonic()) > 0:
-            # Lists may be open to everyone: only speaking would tell, and it has just told.
-            raise EngineUnavailable(f"{self._refused_for} (asked again in {left_s:.0f} s)")
         try:
             self._key = self._settings.key()
             await self._list("models")
             if not self._settings.voice_ids:
-                self._voices = _voices(await self._list("audio/voices", model=self._settings.model))
+                self._voices = listed_voices(await self._list("audio/voices", model=self._settings.model))
         except SettingsError as exc:
             raise EngineUnavailable(str(exc)) from None
         except Misconfigured as exc:
-            raise EngineUnavailable(str(exc)) from None
+            raise EngineUnavailable(exc.in_full) from None
         except (Failing, Busy) as exc:
-            raise Unreachable(str(exc)) from None
+            raise Unreachable(exc.in_full) from None
 
     async def _list(self, path: str, **query: str) -> Any:
         """Return what the server lists, None if it has no such list or not for us.
@@ -142,10 +142,15 @@ class OpenAI:
                 return json.loads(body)
             except (ValueError, RecursionError):
                 return None
-        if response.status in (404, 405, 501) or (response.status < 500 and path != "models"):
-            return None
         found = self._failure(response, body)
-        if isinstance(found, SpeechError):  # it lives, but makes nothing of this request
+        if isinstance(found, Failing | Busy):
+            raise found
+        # Else it lives, but has no such list, or not for us. What speaks for the settings are the models.
+        if (
+            response.status in (404, 405, 501)
+            or path != "models"
+            or isinstance(found, SpeechError | Forbidden)
+        ):
             return None
         raise found
 
@@ -167,18 +172,21 @@ class OpenAI:
                     self._hold_s = FIRST_HOLD_S
                     return
                 except Misconfigured as exc:
-                    self._pause(str(exc))
-                    raise EngineCrashed(str(exc)) from None
+                    self._hold(str(exc))
+                    raise EngineCrashed(exc.in_full) from None
                 except Busy as exc:
                     self._throttle.refused()
+                    if exc.after_s is not None and exc.after_s > MAX_WAIT_S:
+                        self._throttle.pause(str(exc), for_s=min(exc.after_s, MAX_PAUSE_S))
+                        raise EngineCrashed(exc.in_full) from None
                     n_busy += 1
                     reason, wait_s = str(exc), _wait_s(n_busy, exc.after_s)
                 except Failing as exc:
                     n_failed += 1
                     if begun or n_failed == self._settings.attempts:
                         if isinstance(exc, _NotConnected):
-                            self._throttle.pause(str(exc))  # the next probe tells when it is back
-                        raise EngineCrashed(str(exc)) from None
+                            self._throttle.pause(str(exc), for_s=RETURN_S)  # a probe tells when it is back
+                        raise EngineCrashed(exc.in_full) from None
                     reason, wait_s = str(exc), _wait_s(n_failed)
             _log.info("the engine's server is asked again", reason=reason, in_s=round(wait_s, 3))
             await asyncio.sleep(wait_s)
@@ -232,23 +240,35 @@ class OpenAI:
         return failure(response.status, response.headers, body, key=self._key, now=now)
 
     def _failing(self, exc: Exception) -> Failing:
-        """Return what broke, in words that hold no address of a proxy with its password."""
-        server = self._settings.base_url
+        """Return what broke, in words without the address, which is not the callers' business."""
         if isinstance(exc, ConnectionTimeoutError):
-            return _NotConnected(f"no connection to {server} within {self._settings.connect_s:g} s")
+            return _NotConnected(f"{_NO_CONNECTION} within {self._settings.connect_s:g} s")
+        if isinstance(exc, ClientConnectorCertificateError):
+            return _NotConnected(f"{_NO_CONNECTION}: its certificate is not trusted")
         if isinstance(exc, ClientConnectorError):
-            cause = exc.os_error.strerror or str(exc.os_error)
-            return _NotConnected(f"no connection to {server}: {clean(cause, self._key)}")
+            cause = exc.os_error.strerror or type(exc.os_error).__name__
+            return _NotConnected(f"{_NO_CONNECTION}: {clean(cause, self._key)}")
         if isinstance(exc, TimeoutError):
-            return Failing(f"{server} took too long")
-        return Failing(f"the connection to {server} broke: {type(exc).__name__}")
+            return Failing("the server took too long")
+        return Failing(f"the connection to the server broke: {type(exc).__name__}")
 
-    def _pause(self, reason: str) -> None:
-        """Speak nothing for a while, and then try again: a key can be changed, an account be filled."""
+    def _hold(self, reason: str) -> None:
+        """Speak nothing for a while, and then try again: a key can be changed, an account be filled.
+
+        Lists may be open to everyone, so a probe that succeeds says little, and the pause grows.
+        """
         if self._throttle.paused_for is None:
-            self._refused_for, self._refused_until = reason, monotonic() + self._hold_s
+            self._throttle.pause(reason, for_s=self._hold_s)
             self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
-        self._throttle.pause(reason)
+
+
+def _proxy(base_url: str) -> str | None:
+    """Return the proxy of the environment for an address, None if there is none.
+
+    aiohttp can look for it, but then takes a password from ~/.netrc too, and fails with that beside our key.
+    """
+    url = urlsplit(base_url)
+    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
 async def _start_of(response: ClientResponse, n_bytes: int) -> bytes:
@@ -264,22 +284,7 @@ def _wait_s(n_tries: int, after_s: float | None = None) -> float:
 
     after_s: when the server wants to be asked again; None where it has not said.
     """
-    backoff_s = min(FIRST_WAIT_S * 2.0 ** min(n_tries - 1, 16), MAX_WAIT_S)
+    backoff_s = min(FIRST_WAIT_S * 2.0 ** min(n_tries - 1, 16), MAX_BACKOFF_S)
     if after_s is None:
         return backoff_s * random.uniform(0.5, 1.0)
-    return min(after_s, MAX_WAIT_S) + backoff_s * random.uniform(0.0, 0.5)
-
-
-def _voices(listed: Any) -> tuple[Voice, ...]:
-    """Return the voices of a list in any known shape; OpenAI's where there is none."""
-    values = listed.get("voices", listed.get("data")) if isinstance(listed, dict) else listed
-    found: dict[str, Voice] = {}
-    for value in values[:_MAX_VOICES] if isinstance(values, list) else ():
-        each = value if isinstance(value, dict) else {"id": value}
-        id, name, language = (
-            next((each[key] for key in keys if isinstance(each.get(key), str)), "")
-            for keys in (("id", "voice_id", "name"), ("name",), ("language", "lang", "locale"))
-        )
-        if 0 < len(id) <= 200:
-            found.setdefault(id, Voice(id, name[:200], language[:40]))
-    return tuple(found.values()) or tuple(Voice(id) for id in OPENAI_VOICES)
+    return after_s + backoff_s * random.uniform(0.0, 0.5)
