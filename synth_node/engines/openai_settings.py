@@ -51,9 +51,10 @@ class OpenAISettings(EngineSettings):
     @field_validator("base_url")
     @classmethod
     def _is_base(cls, value: str) -> str:
-        url = urlsplit(value)
-        if url.scheme not in ("http", "https") or not url.hostname or (url.port or 1) < 1:
+        value = value.strip()
+        if not _is_address(value):
             raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
+        url = urlsplit(value)
         if url.username is not None or url.password is not None:
             raise ValueError(f"must hold no password; the key belongs in {API_KEY}")
         if url.query or url.fragment:
@@ -80,3 +81,12 @@ class OpenAISettings(EngineSettings):
         if not key.isascii() or not key.isprintable():
             raise SettingsError(f"{API_KEY} holds characters that no HTTP header can")
         return key
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        is_whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # its words repeat what stands in the place of a port
+        return False
+    return is_whole and not any(c.isspace() for c in text)
