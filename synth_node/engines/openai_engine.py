@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -246,8 +247,9 @@ class OpenAI:
         if isinstance(exc, ClientConnectorCertificateError):
             return _NotConnected(f"{_NO_CONNECTION}: its certificate is not trusted")
         if isinstance(exc, ClientConnectorError):
-            cause = exc.os_error.strerror or type(exc.os_error).__name__
-            return _NotConnected(f"{_NO_CONNECTION}: {clean(cause, self._key)}")
+            errno = exc.os_error.errno or 0  # its own words name the address; those of DNS do not
+            cause = os.strerror(errno) if errno > 0 else clean(exc.os_error.strerror, self._key)
+            return _NotConnected(f"{_NO_CONNECTION}: {cause or 'unknown reason'}")
         if isinstance(exc, TimeoutError):
             return Failing("the server took too long")
         return Failing(f"the connection to the server broke: {type(exc).__name__}")

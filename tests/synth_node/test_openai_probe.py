@@ -1,0 +1,180 @@
+"""Where the server is and who we are to it: lists, keys, proxies, and a server that is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import encode_basic_auth
+from structlog.testing import capture_logs
+
+from antiphon.errors import EngineCrashed
+from synth_node.engine_process import EngineUnavailable
+from synth_node.engines import openai_engine
+from synth_node.network_engine import Unreachable
+from synth_node.network_host import Network, NetworkHost
+from tests.synth_node.conftest import soon
+from tests.synth_node.support_openai import (
+    KEY,
+    PCM,
+    Server,
+    engine_for,
+    fails,
+    held_port,
+    says,
+    serving,
+    spoken,
+)
+
+
+@pytest.fixture(autouse=True)
+def _direct_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy of this machine stands in the way, and a second try comes soon."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(openai_engine, "FIRST_WAIT_S", 0.001)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with serving(Server()) as made:
+        yield made
+
+
+async def test_a_server_that_is_away_is_probed_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_engine, "RETURN_S", 0.01)
+    monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.01)
+    monkeypatch.setattr("synth_node.network_host.MAX_PROBE_S", 0.01)
+    with held_port() as port:
+        await _is_away_and_comes_back(Server(), port)
+
+
+async def _is_away_and_comes_back(server: Server, port: int) -> None:
+    async with engine_for(f"http://127.0.0.1:{port}/v1", probed=False) as (engine, throttle):
+        network = Network(engine, throttle)
+        keeping = asyncio.create_task(network.keep_open())
+        with capture_logs() as logs:
+            await soon(lambda: len(logs) > 1, "it was probed in vain, twice")
+        assert {log["reason"] for log in logs} == {
+            "no connection to the server of SYNTH_OPENAI_BASE_URL: Connection refused"
+        }
+        async with serving(server, port), NetworkHost(network, slot=0, voice=None) as host:
+            await host.ready()
+            assert await spoken(engine) == PCM
+        with pytest.raises(EngineCrashed, match="no connection to the server of SYNTH_OPENAI_BASE_URL"):
+            await spoken(engine)
+        assert throttle.limit == 0
+        async with serving(server, port):
+            await soon(lambda: throttle.limit == 1, "it was found again")
+            assert await spoken(engine) == PCM
+        keeping.cancel()
+
+
+async def test_the_voices_are_those_that_the_server_lists(server: Server) -> None:
+    server.lists["models"] = says(b'{"data": []}', "application/json")
+    server.lists["audio/voices"] = says(b'{"voices": [{"id": "anna", "name": "Anna"}, "ben"]}')
+    async with engine_for(server.url, model="m 1") as (engine, _):
+        await engine.probe()
+        assert [(voice.id, voice.name) for voice in engine.info.voices] == [("anna", "Anna"), ("ben", "")]
+        await spoken(engine)
+    assert server.asked[0].body["voice"] == "anna", "its first one, for it has no alloy"
+    assert [head.query.get("model") for head in server.heads[:2]] == [None, "m 1"]
+    assert all(head.headers["Authorization"] == f"Bearer {KEY}" for head in server.heads)
+
+
+@pytest.mark.parametrize(
+    ("models", "voices"),
+    [
+        (fails(404), fails(404)),
+        (fails(405), fails(401)),
+        (fails(403, {"error": {"message": "no"}}), fails(403)),
+        (fails(401, {"error": {"message": "Missing scopes: api.model.read"}}), fails(400)),
+        (fails(400), says(b"[" * 10_000)),
+        (says(b"no json"), says(b"x" * 2_000_000)),
+    ],
+)
+async def test_a_server_without_lists_may_speak_all_the_same(
+    server: Server, models: object, voices: object
+) -> None:
+    server.lists.update({"models": models, "audio/voices": voices})  # type: ignore[dict-item]
+    async with engine_for(server.url) as (engine, _):
+        await engine.probe()
+        assert "alloy" in [voice.id for voice in engine.info.voices]
+        await spoken(engine)
+    assert server.asked[0].body["voice"] == "alloy"
+
+
+@pytest.mark.parametrize(
+    ("models", "text"),
+    [
+        (fails(401), "the server wants another SYNTH_OPENAI_API_KEY"),
+        (fails(402), "SYNTH_OPENAI_API_KEY has nothing left"),
+        (says(b"<html>", "text/html"), "SYNTH_OPENAI_BASE_URL leads to a web page"),
+    ],
+)
+async def test_a_probe_finds_faults_of_the_settings(server: Server, models: object, text: str) -> None:
+    server.lists["models"] = models  # type: ignore[assignment]
+    async with engine_for(server.url) as (engine, _):
+        with pytest.raises(EngineUnavailable, match=text):
+            await engine.probe()
+
+
+@pytest.mark.parametrize("path", ["models", "audio/voices"])
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_probe_comes_again_to_a_server_that_fails_or_is_busy(
+    server: Server, path: str, status: int
+) -> None:
+    server.lists[path] = fails(status, {"error": "loading the model"})
+    async with engine_for(server.url) as (engine, _):
+        with pytest.raises(Unreachable, match=f"{status}: loading the model"):
+            await engine.probe()
+
+
+async def test_a_key_that_was_changed_is_read_by_the_next_probe(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    async with engine_for(server.url, probed=False, api_key_file=str(file)) as (engine, throttle):
+        with pytest.raises(EngineUnavailable, match="SYNTH_OPENAI_API_KEY_FILE"):
+            await engine.probe()
+        for key in ("sk-old", "sk-new"):
+            file.write_text(key)
+            await engine.probe()
+            throttle.open()
+            await spoken(engine)
+    assert [asked.request.headers["Authorization"] for asked in server.asked] == [
+        "Bearer sk-old",
+        "Bearer sk-new",
+    ]
+
+
+async def test_a_password_file_does_not_come_between(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login me password hunter3\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with engine_for(server.url) as (engine, _):
+        assert await spoken(engine) == PCM
+    assert server.asked[0].request.headers["Authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = server.url.removeprefix("http://").removesuffix("/v1")
+    monkeypatch.setenv("http_proxy", f"http://me:hunter3@{address}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with engine_for("http://speech.invalid/v1") as (engine, _):
+        assert await spoken(engine) == PCM
+    head = server.asked[0].request
+    assert head.headers["Host"] == "speech.invalid"
+    assert head.headers["Proxy-Authorization"] == encode_basic_auth("me", "hunter3")
+    monkeypatch.setenv("http_proxy", "http://me:hunter3@127.0.0.1:1")
+    async with engine_for("http://speech.invalid/v1") as (engine, throttle):
+        with pytest.raises(EngineCrashed, match="no connection") as caught:
+            await spoken(engine)
+        assert "hunter3" not in f"{caught.value} {throttle.paused_for}"
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    async with engine_for(server.url) as (engine, _):
+        assert await spoken(engine) == PCM
