@@ -112,7 +112,8 @@ class OpenAI:
         """
         try:
             self._key = self._settings.key()
-            await self._list("models")
+            if await self._list("models") is None:
+                _log.warning(f"the server lists no models; is {PREFIX}BASE_URL right?")
             if not self._settings.voice_ids:
                 self._voices = listed_voices(await self._list("audio/voices", model=self._settings.model))
         except SettingsError as exc:

@@ -30,6 +30,8 @@ from tests.gateway.support_openai import Scene, Stage, scene
 if TYPE_CHECKING:
     from tests.conftest import NatsServer
 
+GUARD_S = 20.0
+"""Bound on every wait of a test: against hanging, far above what is expected."""
 SCRIPTED = f"{Path(__file__).parent / 'scripted.py'}:Scripted"
 
 
@@ -175,3 +177,70 @@ async def on_stage(stage: Stage) -> AsyncIterator[Scene]:
     """A gateway with its usual settings."""
     async with stage() as made:
         yield made
+
+
+class Process:
+    """A running gateway. url: where it listens."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.url = ""
+
+    async def until_logged(self, event: str) -> dict[str, object]:
+        """Read its log up to a line with this event."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(GUARD_S):
+            async for line in self.process.stderr:
+                values: dict[str, object] = json.loads(line)
+                if values["event"] == event:
+                    return values
+        raise AssertionError(f"it ended before {event!r}")
+
+    async def ended(self) -> tuple[int, str]:
+        """Return its exit status and what is left of its log."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(GUARD_S):
+            rest = await self.process.stderr.read()
+            return await self.process.wait(), rest.decode()
+
+
+StartGateway = Callable[..., AbstractAsyncContextManager[Process]]
+
+
+@pytest.fixture
+def start_gateway() -> StartGateway:
+    """Start `python -m gateway` with these variables, on a free port."""
+
+    @asynccontextmanager
+    async def start(**environment: str) -> AsyncIterator[Process]:
+        clean = {
+            k: v for k, v in os.environ.items() if not k.startswith(("GATEWAY_", "NATS_", "TTS_", "LOG_"))
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway"),
+            env={**clean, "GATEWAY_PORT": "0", "LOG_FORMAT": "json", **environment},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield Process(process)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    return start
+
+
+@pytest.fixture
+def serving(start_gateway: StartGateway, group: Group) -> StartGateway:
+    """Start a gateway in front of `group` and wait until it is connected."""
+
+    @asynccontextmanager
+    async def start(**environment: str) -> AsyncIterator[Process]:
+        subjects = {"NATS_URL": group.nats_url, "TTS_ROOT": group.subjects.root}
+        async with start_gateway(**subjects, **environment) as gateway:
+            gateway.url = str((await gateway.until_logged("listening"))["url"])
+            await gateway.until_logged("connected to NATS")
+            yield gateway
+
+    return start
