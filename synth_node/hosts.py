@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from antiphon.settings import SettingsError
@@ -10,6 +10,7 @@ from synth_node.batch_host import BatchEngine, BatchHost
 from synth_node.built_in import BUILT_IN
 from synth_node.config import MIB, SynthSettings
 from synth_node.engine_host import EngineHost
+from synth_node.engine_info import EngineInfo
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_settings import EngineSettings
 from synth_node.host import Host
@@ -21,12 +22,20 @@ from synth_node.throttle import Throttle
 class Hosts:
     """Makes the host of each slot, and holds what slots share. To be entered before the first of them starts.
 
+    on_return: called when an engine behind the network has come back, and may have other voices.
+
     Raises SettingsError.
     """
 
-    def __init__(self, settings: SynthSettings, engine_settings: EngineSettings | None) -> None:
+    def __init__(
+        self,
+        settings: SynthSettings,
+        engine_settings: EngineSettings | None,
+        on_return: Callable[[EngineInfo], None],
+    ) -> None:
         self._settings = settings
         self._engine_settings = engine_settings
+        self._on_return = on_return
         self._network = self._open_network()
         self._engines: list[BatchEngine] = []
         if settings.processes is None or settings.processes == settings.slots:
@@ -68,7 +77,8 @@ class Hosts:
         if built_in is None or built_in.network is None:
             return None
         throttle = Throttle(self._settings.slots)
-        return Network(built_in.network_class()(self._engine_settings, throttle), throttle)
+        engine = built_in.network_class()(self._engine_settings, throttle)
+        return Network(engine, throttle, self._on_return)
 
     def _batch_engine(self, number: int) -> BatchEngine:
         settings = self._settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic
@@ -29,12 +30,16 @@ class Network:
     """The one engine that all slots of a node share; to be entered before the first of them starts.
 
     opened: set as soon as the first probe has succeeded.
+    on_return: called after each later one, for what the engine says of itself may have changed.
     """
 
-    def __init__(self, engine: NetworkEngine, throttle: Throttle) -> None:
+    def __init__(
+        self, engine: NetworkEngine, throttle: Throttle, on_return: Callable[[EngineInfo], None]
+    ) -> None:
         self.engine = engine
         self.throttle = throttle
         self.opened = asyncio.Event()
+        self._on_return = on_return
 
     async def __aenter__(self) -> Network:
         """Open the engine; somebody has to run `keep_open`."""
@@ -70,6 +75,8 @@ class Network:
         except Unreachable as exc:
             _log.warning("the engine's server is not reachable", reason=str(exc), again_in_s=again_in_s)
         else:
+            if self.opened.is_set():
+                self._on_return(self.engine.info)
             self.throttle.open()
             self.opened.set()
             return True

@@ -80,7 +80,7 @@ class SynthNode:
         self.synth_subject = self.subjects.synth(self.model)
         self.tally = Tally()
         self.buffer = Buffer(settings.buffer_total_bytes)
-        self._hosts = Hosts(settings, engine_settings)
+        self._hosts = Hosts(settings, engine_settings, self.engine_started)
         self.slots = [Slot(self, number, self._synthesizer(number)) for number in range(settings.slots)]
         self.state: State = "starting"
         self.voices_hash = ""
@@ -148,7 +148,7 @@ class SynthNode:
     # -- for the slots
 
     def engine_started(self, info: EngineInfo) -> None:
-        """Note what the engine says of itself; the first started slot makes the node ready."""
+        """Note what an engine says of itself, at its start or anew; the first one makes the node ready."""
         self._info = info
         self.voices_hash = hashlib.sha256(self._voices(info)).hexdigest()[:16]
         if self.state == "starting":

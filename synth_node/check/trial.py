@@ -155,7 +155,7 @@ async def opened(settings: SynthSettings, engine_settings: EngineSettings | None
     Raises:
         EngineUnavailable: in a group, if the engine is behind the network.
     """
-    async with Hosts(settings, engine_settings) as hosts:
+    async with Hosts(settings, engine_settings, lambda _: None) as hosts:
         host, works = hosts.of_slot(0), list(hosts.works())
         if not works:
             async with host:

@@ -19,6 +19,7 @@ from antiphon.errors import (
     UnknownVoice,
 )
 from antiphon.heartbeat import Voice
+from synth_node.attempts import Busy, Failing, Misconfigured
 from synth_node.engines.openai_settings import API_KEY, PREFIX
 
 OPENAI_VOICES: Final = (
@@ -33,42 +34,6 @@ _NO_MODEL: Final = {"model_not_found", "invalid_model"}
 _TOO_LONG: Final = {"string_above_max_length", "text_too_long"}
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _OUR_NAMES: Final = {"input": "text", "voice": "voice", "speed": "speed"}
-
-
-class Trouble(Exception):
-    """Why a server did not speak: a text for the log and for every caller.
-
-    words: the server's own, for the one caller that asked; they may repeat what was to be said.
-    """
-
-    def __init__(self, text: str, words: str = "") -> None:
-        super().__init__(text)
-        self.words = words
-
-    @property
-    def in_full(self) -> str:
-        """The text, and the server's own words."""
-        return f"{self}: {self.words}" if self.words else str(self)
-
-
-class Misconfigured(Trouble):
-    """Every request fails in the same way until somebody mends the settings or the account."""
-
-
-class Forbidden(Misconfigured):
-    """The key is a good one, but not for this."""
-
-
-class Failing(Trouble):
-    """The server, or the way there, fails now; another try may do better."""
-
-
-class Busy(Trouble):
-    """The server refuses because it is asked for too much. after_s: when it wants to be asked again."""
-
-    def __init__(self, text: str, words: str, after_s: float | None) -> None:
-        super().__init__(text, words)
-        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +119,7 @@ def _fault_of_settings(
     """Return what names the setting at fault, None if none is."""
     words = error.message
     if status == 403 or (status == 401 and "missing scopes" in words.lower()):
-        return Forbidden(f"{API_KEY} may not do this: {answer}", words)
+        return Misconfigured(f"{API_KEY} may not do this: {answer}", words)
     if status == 401:
         # The server's words are left out: they may show a part of the key.
         return Misconfigured(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -26,17 +25,14 @@ from aiohttp import (
     TCPConnector,
 )
 
-from antiphon.errors import EngineCrashed, SpeechError
+from antiphon.errors import EngineFailed, SpeechError
 from antiphon.heartbeat import Voice
 from antiphon.settings import SettingsError
+from synth_node.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.openai_answers import (
     OPENAI_VOICES,
-    Busy,
-    Failing,
-    Forbidden,
-    Misconfigured,
     clean,
     failure,
     listed_voices,
@@ -47,18 +43,6 @@ from synth_node.network_engine import EngineRequest, Unreachable
 from synth_node.throttle import Throttle
 
 _USUAL_VOICE: Final = "alloy"
-FIRST_WAIT_S: Final = 0.25
-"""Before the second try; it doubles with each further one."""
-MAX_BACKOFF_S: Final = 8.0
-MAX_WAIT_S: Final = 60.0
-"""Longest wait between two tries; where the server wants a longer one, the engine pauses."""
-MAX_PAUSE_S: Final = 3600.0
-"""Longest pause, whatever the server wants."""
-FIRST_HOLD_S: Final = 10.0
-"""Pause after the server has refused key, model or account; it doubles while that goes on."""
-MAX_HOLD_S: Final = 300.0
-RETURN_S: Final = 1.0
-"""Pause before the first probe of a server that could not be reached."""
 _NO_CONNECTION: Final = f"no connection to the server of {PREFIX}BASE_URL"
 _PROBE: Final = ClientTimeout(total=15.0)
 _MAX_ERROR_BYTES: Final = 16 * 1024
@@ -66,20 +50,16 @@ _MAX_LIST_BYTES: Final = 1024 * 1024
 _log: Final = structlog.get_logger("synth_node")
 
 
-class _NotConnected(Failing):
-    """Not one byte came from the server."""
-
-
 class OpenAI:
     """Speaks through one server, one request per segment."""
 
     def __init__(self, settings: OpenAISettings, throttle: Throttle) -> None:
         self._settings = settings
-        self._throttle = throttle
+        self._n_slots = throttle.most
+        self._attempts = Attempts(throttle, settings.attempts)
         self._key: str | None = None
         self._voices = tuple(Voice(id) for id in settings.voice_ids or OPENAI_VOICES)
         self._session: ClientSession
-        self._hold_s = FIRST_HOLD_S
 
     @property
     def info(self) -> EngineInfo:
@@ -92,7 +72,7 @@ class OpenAI:
         """Open a session; a connection is made with the first request."""
         settings = self._settings
         self._session = ClientSession(
-            connector=TCPConnector(limit=self._throttle.most + 1),
+            connector=TCPConnector(limit=self._n_slots + 1),
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(settings.total_s, settings.connect_s, settings.idle_s),
             proxy=_proxy(settings.base_url),
@@ -104,18 +84,17 @@ class OpenAI:
         await self._session.close()
 
     async def probe(self) -> None:
-        """Ask for the list of models, which costs nothing, and for that of the voices unless they are set.
+        """Ask for the sound of no text, which costs nothing, and for the voices unless they are set.
 
         Raises:
-            EngineUnavailable: key, address or account are at fault.
+            EngineUnavailable: key, address, model or account are at fault.
             Unreachable: the server cannot be reached, or fails.
         """
         try:
             self._key = self._settings.key()
-            if await self._list("models") is None:
-                _log.warning(f"the server lists no models; is {PREFIX}BASE_URL right?")
+            await self._check()
             if not self._settings.voice_ids:
-                self._voices = listed_voices(await self._list("audio/voices", model=self._settings.model))
+                self._voices = listed_voices(await self._listed())
         except SettingsError as exc:
             raise EngineUnavailable(str(exc)) from None
         except Misconfigured as exc:
@@ -123,75 +102,50 @@ class OpenAI:
         except (Failing, Busy) as exc:
             raise Unreachable(exc.in_full) from None
 
-    async def _list(self, path: str, **query: str) -> Any:
-        """Return what the server lists, None if it has no such list or not for us.
+    async def _check(self) -> None:
+        """Find what would fail every request. Raises Misconfigured, Failing or Busy."""
+        settings = self._settings
+        nothing = {"model": settings.model, "input": "", "response_format": settings.format}
+        response, body = await self._answer("POST", "audio/speech", json=nothing)
+        if response.status == 200:
+            with suppress(EngineFailed):  # some text, instead of an error
+                check_kind(response.content_type, settings.format, settings.sample_rate)
+            return
+        found = self._failure(response, body)
+        if isinstance(found, Misconfigured) or _is_away(found, response.status):
+            raise found
+
+    async def _listed(self) -> Any:
+        """Return what the server lists as voices, None if it has no such list or not for us.
 
         Raises:
-            Misconfigured, Failing, Busy.
+            Failing, Busy.
         """
+        query = {"model": self._settings.model}
+        response, body = await self._answer("GET", "audio/voices", params=query)
+        if response.status != 200:
+            if _is_away(found := self._failure(response, body), response.status):
+                raise found
+            return None
         try:
-            url = f"{self._settings.base_url}/{path}"
-            async with self._session.get(
-                url, params=query, headers=self._headers(), allow_redirects=False, timeout=_PROBE
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+
+    async def _answer(self, method: str, path: str, **values: Any) -> tuple[ClientResponse, bytes]:
+        """Return an answer and the beginning of its body. Raises Failing."""
+        url, headers = f"{self._settings.base_url}/{path}", self._headers()
+        try:
+            async with self._session.request(
+                method, url, headers=headers, allow_redirects=False, timeout=_PROBE, **values
             ) as response:
-                body = await _start_of(response, _MAX_LIST_BYTES)
+                return response, await _start_of(response, _MAX_LIST_BYTES)
         except (ClientError, TimeoutError) as exc:
             raise self._failing(exc) from None
-        if response.status == 200:
-            if response.content_type == "text/html":
-                check_kind(response.content_type, "", 0)
-            try:
-                return json.loads(body)
-            except (ValueError, RecursionError):
-                return None
-        found = self._failure(response, body)
-        if isinstance(found, Failing | Busy):
-            raise found
-        # Else it lives, but has no such list, or not for us. What speaks for the settings are the models.
-        if (
-            response.status in (404, 405, 501)
-            or path != "models"
-            or isinstance(found, SpeechError | Forbidden)
-        ):
-            return None
-        raise found
 
-    async def speak(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
-        """Yield the audio of one segment as it comes.
-
-        A server that is busy is asked again for as long as the caller wants the audio. One that fails is
-        asked a few times, but not once there was audio: others go on at that place.
-        """
-        n_busy = n_failed = 0
-        begun = False
-        while True:
-            async with self._throttle.turn():
-                try:
-                    async with aclosing(self._attempt(request)) as pieces:
-                        async for piece in pieces:
-                            begun = True
-                            yield piece
-                    self._hold_s = FIRST_HOLD_S
-                    return
-                except Misconfigured as exc:
-                    self._hold(str(exc))
-                    raise EngineCrashed(exc.in_full) from None
-                except Busy as exc:
-                    self._throttle.refused()
-                    if exc.after_s is not None and exc.after_s > MAX_WAIT_S:
-                        self._throttle.pause(str(exc), for_s=min(exc.after_s, MAX_PAUSE_S))
-                        raise EngineCrashed(exc.in_full) from None
-                    n_busy += 1
-                    reason, wait_s = str(exc), _wait_s(n_busy, exc.after_s)
-                except Failing as exc:
-                    n_failed += 1
-                    if begun or n_failed == self._settings.attempts:
-                        if isinstance(exc, _NotConnected):
-                            self._throttle.pause(str(exc), for_s=RETURN_S)  # a probe tells when it is back
-                        raise EngineCrashed(exc.in_full) from None
-                    reason, wait_s = str(exc), _wait_s(n_failed)
-            _log.info("the engine's server is asked again", reason=reason, in_s=round(wait_s, 3))
-            await asyncio.sleep(wait_s)
+    def speak(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
+        """Yield the audio of one segment as it comes, in as many attempts as it takes."""
+        return self._attempts.audio(partial(self._attempt, request))
 
     async def _attempt(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
         """Ask once. Raises SpeechError, Misconfigured, Failing or Busy."""
@@ -244,25 +198,16 @@ class OpenAI:
     def _failing(self, exc: Exception) -> Failing:
         """Return what broke, in words without the address, which is not the callers' business."""
         if isinstance(exc, ConnectionTimeoutError):
-            return _NotConnected(f"{_NO_CONNECTION} within {self._settings.connect_s:g} s")
+            return NoConnection(f"{_NO_CONNECTION} within {self._settings.connect_s:g} s")
         if isinstance(exc, ClientConnectorCertificateError):
-            return _NotConnected(f"{_NO_CONNECTION}: its certificate is not trusted")
+            return NoConnection(f"{_NO_CONNECTION}: its certificate is not trusted")
         if isinstance(exc, ClientConnectorError):
             errno = exc.os_error.errno or 0  # its own words name the address; those of DNS do not
             cause = os.strerror(errno) if errno > 0 else clean(exc.os_error.strerror, self._key)
-            return _NotConnected(f"{_NO_CONNECTION}: {cause or 'unknown reason'}")
+            return NoConnection(f"{_NO_CONNECTION}: {cause or 'unknown reason'}")
         if isinstance(exc, TimeoutError):
             return Failing("the server took too long")
         return Failing(f"the connection to the server broke: {type(exc).__name__}")
-
-    def _hold(self, reason: str) -> None:
-        """Speak nothing for a while, and then try again: a key can be changed, an account be filled.
-
-        Lists may be open to everyone, so a probe that succeeds says little, and the pause grows.
-        """
-        if self._throttle.paused_for is None:
-            self._throttle.pause(reason, for_s=self._hold_s)
-            self._hold_s = min(2 * self._hold_s, MAX_HOLD_S)
 
 
 def _proxy(base_url: str) -> str | None:
@@ -274,20 +219,14 @@ def _proxy(base_url: str) -> str | None:
     return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
+def _is_away(found: Exception, status: int) -> bool:
+    """Tell whether a server cannot speak now; with 500 some refuse to say nothing."""
+    return isinstance(found, Busy) or (isinstance(found, Failing) and status > 500)
+
+
 async def _start_of(response: ClientResponse, n_bytes: int) -> bytes:
     """Return the first bytes of a body."""
     data = b""
     while len(data) < n_bytes and (more := await response.content.read(n_bytes - len(data))):
         data += more
     return data
-
-
-def _wait_s(n_tries: int, after_s: float | None = None) -> float:
-    """Return the seconds until the next try, at random within bounds, so that not all come at once.
-
-    after_s: when the server wants to be asked again; None where it has not said.
-    """
-    backoff_s = min(FIRST_WAIT_S * 2.0 ** min(n_tries - 1, 16), MAX_BACKOFF_S)
-    if after_s is None:
-        return backoff_s * random.uniform(0.5, 1.0)
-    return after_s + backoff_s * random.uniform(0.0, 0.5)

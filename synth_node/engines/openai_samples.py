@@ -7,7 +7,8 @@ import sys
 from typing import Final
 
 from antiphon.errors import EngineFailed
-from synth_node.engines.openai_answers import Failing, Misconfigured, clean
+from synth_node.attempts import Failing, Misconfigured
+from synth_node.engines.openai_answers import clean
 from synth_node.engines.openai_settings import PREFIX
 
 _ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "webm")

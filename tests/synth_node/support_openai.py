@@ -74,13 +74,14 @@ def says(body: bytes, content_type: str = "audio/pcm") -> Answer:
 class Server:
     """answers: for the next requests for speech; afterwards they are all answered with samples.
 
-    lists: what the paths of lists answer with; others are 404. asked: every request for speech.
+    probes: what a path answers that is asked for a list or to say nothing; others are 404.
+    heads: every request. asked: those for speech.
     n_open, most_open: requests for speech that are being answered, now and at most.
     """
 
     def __init__(self) -> None:
         self.answers: deque[Answer] = deque()
-        self.lists: dict[str, Answer] = {}
+        self.probes: dict[str, Answer] = {"audio/speech": fails(400)}
         self.asked: list[Asked] = []
         self.heads: list[web.Request] = []
         self.n_open = self.most_open = 0
@@ -92,9 +93,8 @@ class Server:
         loop = asyncio.get_running_loop()
         body = json.loads(await request.read() or b"{}")
         asked = Asked(request, body, loop.time(), asyncio.Event())
-        if request.method == "GET":
-            answer = self.lists.get(request.path.removeprefix("/v1/"), fails(404))
-            return await answer(asked)
+        if request.method == "GET" or body["input"] == "":
+            return await self.probes.get(request.path.removeprefix("/v1/"), fails(404))(asked)
         self.asked.append(asked)
         self.n_open += 1
         self.most_open = max(self.most_open, self.n_open)

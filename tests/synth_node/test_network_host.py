@@ -70,9 +70,9 @@ class Engine:
 
 @asynccontextmanager
 async def hosts(n: int = 1, *, voice: str | None = None, **options: Any) -> AsyncIterator[list[NetworkHost]]:
-    throttle = Throttle(n, **options)
+    throttle, told = Throttle(n, **options), list[EngineInfo]()
     engine = Engine(throttle)
-    async with asyncio.timeout(GUARD_S), Network(engine, throttle) as network:
+    async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:
         keeping = asyncio.create_task(network.keep_open())
         made = [NetworkHost(network, slot=number, voice=voice) for number in range(n)]
         try:
@@ -184,10 +184,10 @@ async def test_an_idle_slot_is_told_to_leave_when_the_limit_falls() -> None:
 
 async def test_slots_wait_for_the_first_probe_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.001)
-    throttle = Throttle(1)
+    throttle, told = Throttle(1), list[EngineInfo]()
     engine = Engine(throttle)
     engine.probes = [Unreachable("no route"), Unreachable("no route"), None]
-    async with asyncio.timeout(GUARD_S), Network(engine, throttle) as network:
+    async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:
         with capture_logs() as logs:
             keeping = asyncio.create_task(network.keep_open())
             async with NetworkHost(network, slot=0, voice=None) as host:
@@ -201,16 +201,18 @@ async def test_settings_at_fault_end_the_start_but_not_a_node_that_has_spoken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.001)
-    throttle = Throttle(1)
+    throttle, told = Throttle(1), list[EngineInfo]()
     engine = Engine(throttle)
-    async with asyncio.timeout(GUARD_S), Network(engine, throttle) as network:
+    async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:
         engine.probes = [EngineUnavailable("KEY is unknown")]
         with pytest.raises(EngineUnavailable, match="KEY is unknown"):
             await network.keep_open()
         keeping = asyncio.create_task(network.keep_open())
         await network.opened.wait()
+        assert told == [], "the slots tell that themselves"
         engine.probes = [EngineUnavailable("KEY is unknown"), None]
         throttle.pause("KEY is unknown", for_s=0)
         await soon(lambda: throttle.paused_for is None, "it speaks again")
         assert engine.probes == []
+        assert told == [engine.info]
         keeping.cancel()

@@ -21,15 +21,11 @@ from antiphon.errors import (
     UnknownVoice,
 )
 from antiphon.heartbeat import Voice
+from synth_node.attempts import Busy, Failing, Misconfigured, Trouble
 from synth_node.engines.openai_answers import (
     MAX_MESSAGE_CHARACTERS,
     OPENAI_VOICES,
-    Busy,
-    Failing,
-    Forbidden,
-    Misconfigured,
     Told,
-    Trouble,
     failure,
     listed_voices,
     retry_after_s,
@@ -130,8 +126,8 @@ def test_every_error_is_understood_as_something(body: object, status: int) -> No
     ("status", "body", "kind", "text"),
     [
         (401, openai(code="invalid_api_key"), Misconfigured, "the server wants another SYNTH_OPENAI_API_KEY"),
-        (401, openai("Missing scopes: model.request."), Forbidden, "SYNTH_OPENAI_API_KEY may not do this"),
-        (403, openai(code="unsupported_country"), Forbidden, r"may not do this: .* 403 \(unsupp"),
+        (401, openai("Missing scopes: model.request."), Misconfigured, "SYNTH_OPENAI_API_KEY may not"),
+        (403, openai(code="unsupported_country"), Misconfigured, r"may not do this: .* 403 \(unsupp"),
         (402, b"", Misconfigured, "nothing left to spend"),
         (429, openai(code="insufficient_quota"), Misconfigured, r"nothing left .* 429 \(insufficient"),
         (404, openai(code="model_not_found"), Misconfigured, "SYNTH_OPENAI_MODEL is not known there"),

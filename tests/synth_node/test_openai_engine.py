@@ -11,13 +11,14 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed, EngineFailed, UnknownVoice
+from synth_node import attempts
 from synth_node.engine_process import EngineUnavailable
-from synth_node.engines import openai_engine
 from synth_node.host import EngineRequest
 from tests.synth_node.conftest import GUARD_S
 from tests.synth_node.support_openai import (
     KEY,
     PCM,
+    Answer,
     Asked,
     Server,
     engine_for,
@@ -37,7 +38,7 @@ def _direct_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy of this machine stands in the way, and a second try comes soon."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(openai_engine, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
 
 
 @pytest.fixture
@@ -110,14 +111,14 @@ async def test_a_wav_file_is_read_though_samples_were_asked_for(server: Server) 
         (says(wav(PCM, rate=16_000)), "set SYNTH_OPENAI_SAMPLE_RATE=16000"),
     ],
 )
-async def test_a_fault_of_the_settings_pauses_the_engine(server: Server, answer: object, text: str) -> None:
-    server.answers.append(answer)  # type: ignore[arg-type]
+async def test_a_fault_of_the_settings_pauses_the_engine(server: Server, answer: Answer, text: str) -> None:
+    server.answers.append(answer)
     async with engine_for(server.url) as (engine, throttle):
         with capture_logs() as logs, pytest.raises(EngineCrashed, match=text):
             await spoken(engine)
         assert throttle.limit == 0
         assert text in str(throttle.paused_for)
-        assert throttle.pause_s == openai_engine.FIRST_HOLD_S
+        assert throttle.pause_s == attempts.FIRST_PAUSE_S
         assert [log["event"] for log in logs] == ["the engine pauses"]
         assert KEY[:9] not in str(logs)
         with pytest.raises(EngineCrashed, match=text):
@@ -137,7 +138,7 @@ async def test_pauses_grow_until_it_speaks(server: Server) -> None:
                 await spoken(engine)
             pauses.append(throttle.pause_s)
             throttle.open()
-    first_s = openai_engine.FIRST_HOLD_S
+    first_s = attempts.FIRST_PAUSE_S
     assert pauses == [first_s, 2 * first_s, first_s]
 
 
@@ -156,11 +157,11 @@ async def test_a_fault_of_the_request_is_its_callers_alone(server: Server) -> No
 async def test_a_redirect_is_not_followed_and_no_key_goes_there(server: Server) -> None:
     async with serving(Server()) as elsewhere:
         server.answers.append(fails(307, Location=f"{elsewhere.url}/audio/speech"))
-        server.lists["models"] = fails(308, Location=f"{elsewhere.url}/models")
+        server.probes["audio/speech"] = fails(308, Location=f"{elsewhere.url}/audio/speech")
         async with engine_for(server.url) as (engine, _):
             with pytest.raises(EngineCrashed, match="SYNTH_OPENAI_BASE_URL"):
                 await spoken(engine)
-            with pytest.raises(EngineUnavailable, match=f"{elsewhere.url}/models"):
+            with pytest.raises(EngineUnavailable, match=f"{elsewhere.url}/audio/speech"):
                 await engine.probe()
         assert elsewhere.heads == []
 
@@ -188,8 +189,8 @@ async def test_a_long_wait_is_a_pause(server: Server) -> None:
 
 
 @pytest.mark.parametrize("answer", [fails(500, {"error": {"message": "say hello"}}), says(b""), fails(408)])
-async def test_a_failing_server_is_asked_a_few_times(server: Server, answer: object) -> None:
-    server.answers.extend([answer] * 5)  # type: ignore[list-item]
+async def test_a_failing_server_is_asked_a_few_times(server: Server, answer: Answer) -> None:
+    server.answers.extend([answer] * 5)
     async with engine_for(server.url, attempts=3) as (engine, throttle):
         with capture_logs() as logs, pytest.raises(EngineCrashed):
             await spoken(engine)

@@ -10,21 +10,26 @@ import pytest
 from aiohttp import encode_basic_auth
 from structlog.testing import capture_logs
 
+from antiphon.client import TtsClient
 from antiphon.errors import EngineCrashed
+from antiphon.subjects import Subjects
+from synth_node import attempts
 from synth_node.engine_process import EngineUnavailable
-from synth_node.engines import openai_engine
+from synth_node.engines.openai_settings import OpenAISettings
 from synth_node.network_engine import Unreachable
 from synth_node.network_host import Network, NetworkHost
-from tests.synth_node.conftest import soon
+from tests.synth_node.conftest import running_node, settings_of, soon
 from tests.synth_node.support_openai import (
     KEY,
     PCM,
+    Answer,
     Server,
     engine_for,
     fails,
     held_port,
     says,
     serving,
+    speaks,
     spoken,
 )
 
@@ -34,7 +39,7 @@ def _direct_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy of this machine stands in the way, and a second try comes soon."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(openai_engine, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def test_a_server_that_is_away_is_probed_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_engine, "RETURN_S", 0.01)
+    monkeypatch.setattr(attempts, "RETURN_S", 0.01)
     monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.01)
     monkeypatch.setattr("synth_node.network_host.MAX_PROBE_S", 0.01)
     with held_port() as port:
@@ -53,7 +58,7 @@ async def test_a_server_that_is_away_is_probed_until_it_is_back(monkeypatch: pyt
 
 async def _is_away_and_comes_back(server: Server, port: int) -> None:
     async with engine_for(f"http://127.0.0.1:{port}/v1", probed=False) as (engine, throttle):
-        network = Network(engine, throttle)
+        network = Network(engine, throttle, lambda info: None)
         keeping = asyncio.create_task(network.keep_open())
         with capture_logs() as logs:
             await soon(lambda: len(logs) > 1, "it was probed in vain, twice")
@@ -73,32 +78,33 @@ async def _is_away_and_comes_back(server: Server, port: int) -> None:
 
 
 async def test_the_voices_are_those_that_the_server_lists(server: Server) -> None:
-    server.lists["models"] = says(b'{"data": []}', "application/json")
-    server.lists["audio/voices"] = says(b'{"voices": [{"id": "anna", "name": "Anna"}, "ben"]}')
-    async with engine_for(server.url, model="m 1") as (engine, _):
+    server.probes["audio/voices"] = says(b'{"voices": [{"id": "anna", "name": "Anna"}, "ben"]}')
+    async with engine_for(server.url, model="m 1", format="mp3") as (engine, _):
         await engine.probe()
         assert [(voice.id, voice.name) for voice in engine.info.voices] == [("anna", "Anna"), ("ben", "")]
         await spoken(engine)
     assert server.asked[0].body["voice"] == "anna", "its first one, for it has no alloy"
-    assert [head.query.get("model") for head in server.heads[:2]] == [None, "m 1"]
+    nothing, voices, _ = server.heads
+    assert await nothing.json() == {"model": "m 1", "input": "", "response_format": "mp3"}
+    assert voices.query["model"] == "m 1"
     assert all(head.headers["Authorization"] == f"Bearer {KEY}" for head in server.heads)
 
 
+async def test_no_list_is_asked_for_if_the_settings_name_the_voices(server: Server) -> None:
+    async with engine_for(server.url, voices="zoe") as (engine, _):
+        await engine.probe()
+        assert [voice.id for voice in engine.info.voices] == ["zoe"]
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize("speech", [fails(400), fails(422), fails(500), says(b"{}", "text/plain"), speaks])
 @pytest.mark.parametrize(
-    ("models", "voices"),
-    [
-        (fails(404), fails(404)),
-        (fails(405), fails(401)),
-        (fails(403, {"error": {"message": "no"}}), fails(403)),
-        (fails(401, {"error": {"message": "Missing scopes: api.model.read"}}), fails(400)),
-        (fails(400), says(b"[" * 10_000)),
-        (says(b"no json"), says(b"x" * 2_000_000)),
-    ],
+    "voices", [fails(401), fails(404), fails(500), says(b"[" * 10_000), says(b"x" * 2_000_000)]
 )
-async def test_a_server_without_lists_may_speak_all_the_same(
-    server: Server, models: object, voices: object
+async def test_a_server_may_refuse_to_say_nothing_and_have_no_list(
+    server: Server, speech: Answer, voices: Answer
 ) -> None:
-    server.lists.update({"models": models, "audio/voices": voices})  # type: ignore[dict-item]
+    server.probes.update({"audio/speech": speech, "audio/voices": voices})
     async with engine_for(server.url) as (engine, _):
         await engine.probe()
         assert "alloy" in [voice.id for voice in engine.info.voices]
@@ -107,26 +113,29 @@ async def test_a_server_without_lists_may_speak_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("models", "text"),
+    ("speech", "text"),
     [
         (fails(401), "the server wants another SYNTH_OPENAI_API_KEY"),
         (fails(402), "SYNTH_OPENAI_API_KEY has nothing left"),
+        (fails(404), "SYNTH_OPENAI_BASE_URL has no /audio/speech behind it"),
+        (fails(404, {"error": {"code": "model_not_found"}}), "SYNTH_OPENAI_MODEL is not known there"),
         (says(b"<html>", "text/html"), "SYNTH_OPENAI_BASE_URL leads to a web page"),
+        (says(b"", "audio/mpeg"), "set SYNTH_OPENAI_FORMAT=mp3"),
     ],
 )
-async def test_a_probe_finds_faults_of_the_settings(server: Server, models: object, text: str) -> None:
-    server.lists["models"] = models  # type: ignore[assignment]
+async def test_a_probe_finds_faults_of_the_settings(server: Server, speech: Answer, text: str) -> None:
+    server.probes["audio/speech"] = speech
     async with engine_for(server.url) as (engine, _):
         with pytest.raises(EngineUnavailable, match=text):
             await engine.probe()
 
 
-@pytest.mark.parametrize("path", ["models", "audio/voices"])
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("path", ["audio/speech", "audio/voices"])
+@pytest.mark.parametrize("status", [429, 502, 503])
 async def test_a_probe_comes_again_to_a_server_that_fails_or_is_busy(
     server: Server, path: str, status: int
 ) -> None:
-    server.lists[path] = fails(status, {"error": "loading the model"})
+    server.probes[path] = fails(status, {"error": "loading the model"})
     async with engine_for(server.url) as (engine, _):
         with pytest.raises(Unreachable, match=f"{status}: loading the model"):
             await engine.probe()
@@ -178,3 +187,22 @@ async def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     async with engine_for(server.url) as (engine, _):
         assert await spoken(engine) == PCM
+
+
+async def test_voices_that_the_server_has_anew_are_told_to_the_group(
+    server: Server,
+    nats_url: str,
+    subjects: Subjects,
+    client: TtsClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0.01)
+    server.probes["audio/voices"] = says(b'["anna"]')
+    own = OpenAISettings(base_url=server.url)
+    async with running_node(nats_url, settings_of(nats_url, subjects, engine="openai"), own):
+        assert [voice.id for voice in await client.voices("m")] == ["anna"]
+        server.probes["audio/voices"] = says(b'["anna", "ben"]')
+        server.answers.append(fails(402))
+        assert await client.speak("hello", model="m", voice="anna"), "it is spoken after the pause"
+        assert [voice.id for voice in await client.voices("m")] == ["anna", "ben"]
+        assert await client.speak("hello", model="m", voice="ben")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import EngineFailed
-from synth_node.engines.openai_answers import Failing, Misconfigured
+from synth_node.attempts import Failing, Misconfigured
 from synth_node.engines.openai_samples import Samples, check_kind
 
 RATE = 24_000

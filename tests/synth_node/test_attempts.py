@@ -1,0 +1,138 @@
+"""What is tried again, what pauses the engine and for how long, and whose turn it is meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from antiphon.errors import EngineCrashed, EngineFailed
+from synth_node import attempts
+from synth_node.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
+from synth_node.throttle import Throttle
+from tests.synth_node.conftest import GUARD_S, soon
+
+Step = bytes | Exception
+
+
+class Server:
+    """Does at each attempt what its script says; with no script left, it speaks. n_asked: attempts so far."""
+
+    def __init__(self, throttle: Throttle, *script: Sequence[Step]) -> None:
+        self.script = list(script)
+        self.n_asked = 0
+        self._attempts = Attempts(throttle, 3)
+
+    async def _attempt(self) -> AsyncGenerator[bytes, None]:
+        self.n_asked += 1
+        for step in self.script.pop(0) if self.script else [b"a", b"b"]:
+            if isinstance(step, Exception):
+                raise step
+            yield step
+
+    async def speak(self) -> list[bytes]:
+        async with asyncio.timeout(GUARD_S):
+            return [piece async for piece in self._attempts.audio(self._attempt)]
+
+
+@pytest.fixture
+async def throttle(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Throttle]:
+    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
+    made = Throttle(4)
+    made.open()
+    yield made
+    made.close()
+
+
+async def test_what_fails_is_tried_a_few_times(throttle: Throttle) -> None:
+    server = Server(throttle, [Failing("broke")], [Failing("broke")])
+    assert await server.speak() == [b"a", b"b"]
+    server.script = [[Failing("broke", "sorry")]] * 4
+    with pytest.raises(EngineCrashed, match="broke: sorry"):
+        await server.speak()
+    assert server.n_asked == 6
+    assert throttle.limit == 4
+
+
+async def test_after_the_first_audio_nothing_is_tried_again(throttle: Throttle) -> None:
+    server = Server(throttle, [b"a", Failing("broke")])
+    pieces = server._attempts.audio(server._attempt)
+    assert await anext(pieces) == b"a"
+    with pytest.raises(EngineCrashed, match="broke"):
+        await anext(pieces)
+    assert server.n_asked == 1
+
+
+async def test_what_is_busy_is_tried_until_it_is_not_and_less_is_offered(throttle: Throttle) -> None:
+    server = Server(throttle, *[[Busy("full")]] * 10)
+    assert await server.speak() == [b"a", b"b"]
+    assert server.n_asked == 11
+    assert throttle.limit == 1
+
+
+async def test_another_has_its_turn_while_one_waits(throttle: Throttle) -> None:
+    server = Server(throttle, [Busy("full", after_s=60.0)])
+    waiting = asyncio.create_task(server.speak())
+    await soon(lambda: throttle.limit == 1, "it was refused")
+    assert await server.speak() == [b"a", b"b"]
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_wait_that_is_too_long_is_a_pause(throttle: Throttle) -> None:
+    for after_s, pause_s in ((61.0, 61.0), (1e9, attempts.MAX_PAUSE_S)):
+        server = Server(throttle, [Busy("full", "come tomorrow", after_s)])
+        with pytest.raises(EngineCrashed, match="full: come tomorrow"):
+            await server.speak()
+        assert (throttle.paused_for, throttle.pause_s) == ("full", pause_s)
+        throttle.open()
+
+
+async def test_a_server_that_is_away_pauses_the_engine_until_the_next_probe(throttle: Throttle) -> None:
+    server = Server(throttle, *[[NoConnection("refused")]] * 3)
+    with pytest.raises(EngineCrashed, match="refused"):
+        await server.speak()
+    assert (throttle.paused_for, throttle.pause_s) == ("refused", attempts.RETURN_S)
+
+
+async def test_pauses_for_the_settings_grow_and_are_short_again_after_a_success(throttle: Throttle) -> None:
+    server, pauses = Server(throttle), []
+
+    async def fails() -> None:
+        server.script = [[Misconfigured("KEY is wrong", "hello")]]
+        with capture_logs() as logs, pytest.raises(EngineCrashed, match="KEY is wrong: hello"):
+            await server.speak()
+        assert "hello" not in str(logs), "a server's words may repeat the text"
+        pauses.append(throttle.pause_s)
+        throttle.open()
+
+    for _ in range(8):
+        await fails()
+    assert pauses == [10, 20, 40, 80, 160, 320, 600, 600]
+    await server.speak()
+    await fails()
+    assert pauses[-1] == 10
+
+
+async def test_two_that_fail_together_are_one_pause(throttle: Throttle) -> None:
+    together = asyncio.Barrier(2)
+
+    async def attempt() -> AsyncGenerator[bytes, None]:
+        await together.wait()
+        raise Misconfigured("KEY is wrong")
+        yield b""
+
+    trying = Attempts(throttle, 3)
+    tasks = [asyncio.ensure_future(anext(trying.audio(attempt))) for _ in range(2)]
+    done, _ = await asyncio.wait(tasks, timeout=GUARD_S)
+    assert [type(task.exception()) for task in done] == [EngineCrashed] * 2
+    assert throttle.pause_s == attempts.FIRST_PAUSE_S
+
+
+async def test_a_fault_of_the_request_is_not_tried_again(throttle: Throttle) -> None:
+    server = Server(throttle, [EngineFailed("no")])
+    with pytest.raises(EngineFailed):
+        await server.speak()
+    assert (server.n_asked, throttle.limit) == (1, 4)
