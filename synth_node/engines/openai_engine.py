@@ -105,7 +105,7 @@ class OpenAI:
     async def _check(self) -> None:
         """Find what would fail every request. Raises Misconfigured, Failing or Busy."""
         settings = self._settings
-        nothing = {"model": settings.model, "input": "", "response_format": settings.format}
+        nothing = {**settings.fields, "input": ""}
         response, body = await self._answer("POST", "audio/speech", json=nothing)
         if response.status == 200:
             with suppress(EngineFailed):  # some text, instead of an error
@@ -178,14 +178,12 @@ class OpenAI:
         settings = self._settings
         known = [voice.id for voice in self._voices]
         usual = known[0] if settings.voice_ids or _USUAL_VOICE not in known else _USUAL_VOICE
-        values = {
-            "model": settings.model,
+        return {
+            **settings.fields,
             "input": request.text,
             "voice": request.voice or usual,
-            "response_format": settings.format,
             "speed": request.speed,
         }
-        return values if settings.instructions is None else {**values, "instructions": settings.instructions}
 
     def _headers(self) -> Mapping[str, str]:
         plain = {"Accept-Encoding": "identity"}  # audio does not shrink, and would come later

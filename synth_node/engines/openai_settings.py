@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+import json
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -15,6 +16,7 @@ from synth_node.engine_settings import EngineSettings, secret
 PREFIX: Final = "SYNTH_OPENAI_"
 API_KEY: Final = f"{PREFIX}API_KEY"
 _SPEECH: Final = "/audio/speech"
+_OURS: Final = {"model", "input", "voice", "response_format", "speed", "instructions"}
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -39,6 +41,8 @@ class OpenAISettings(EngineSettings):
     """Of the samples that the server sends, in Hz; they come without a word of it."""
     instructions: str | None = None
     """How to speak, for models that take instructions; not sent unless given."""
+    extra_body: str | None = None
+    """Further fields of each request that the server knows, as a JSON object."""
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
     """How often one segment is tried in all if the server fails; waiting for a busy one does not count."""
     connect_s: Seconds = 10.0
@@ -63,6 +67,24 @@ class OpenAISettings(EngineSettings):
         if base.endswith(_SPEECH):
             raise ValueError(f"must end before {_SPEECH}")
         return base
+
+    @field_validator("extra_body")
+    @classmethod
+    def _is_object(cls, value: str | None) -> str | None:
+        if value is not None:
+            fields = _object(value)
+            if not isinstance(fields, dict):
+                raise ValueError('must be a JSON object such as {"stream": true}')
+            if ours := sorted(fields.keys() & _OURS):
+                raise ValueError(f"must not hold {', '.join(ours)}, which this engine fills in itself")
+        return value
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What every request holds."""
+        said = {} if self.instructions is None else {"instructions": self.instructions}
+        extra = {} if self.extra_body is None else _object(self.extra_body)
+        return {"model": self.model, "response_format": self.format, **said, **extra}
 
     @property
     def voice_ids(self) -> tuple[str, ...]:
@@ -90,3 +112,10 @@ def _is_address(text: str) -> bool:
     except ValueError:  # its words repeat what stands in the place of a port
         return False
     return is_whole and not any(c.isspace() for c in text)
+
+
+def _object(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -48,7 +48,11 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def test_the_request_is_what_the_settings_and_the_caller_say(server: Server) -> None:
-    async with engine_for(server.url, model="kokoro", instructions="Whisper.") as (engine, _):
+    extra = '{"stream": true, "lang_code": "a"}'
+    async with engine_for(server.url, model="kokoro", instructions="Whisper.", extra_body=extra) as (
+        engine,
+        _,
+    ):
         assert await spoken(engine, "Grüße", voice="nova", speed=1.25) == PCM
     (asked,) = server.asked
     assert asked.request.path == "/v1/audio/speech"
@@ -61,6 +65,8 @@ async def test_the_request_is_what_the_settings_and_the_caller_say(server: Serve
         "response_format": "pcm",
         "speed": 1.25,
         "instructions": "Whisper.",
+        "stream": True,
+        "lang_code": "a",
     }
 
 

@@ -42,6 +42,9 @@ def test_only_the_address_has_to_be_given(monkeypatch: pytest.MonkeyPatch) -> No
         ("sample_rate", "24", "SYNTH_OPENAI_SAMPLE_RATE"),
         ("attempts", "0", "SYNTH_OPENAI_ATTEMPTS"),
         ("idle_s", "inf", "SYNTH_OPENAI_IDLE_S"),
+        ("extra_body", "stream", 'must be a JSON object such as {"stream": true}'),
+        ("extra_body", "[1]", "must be a JSON object"),
+        ("extra_body", '{"voice": "x", "input": "y"}', "must not hold input, voice, which this engine"),
         ("modell", "x", "did you mean SYNTH_OPENAI_MODEL"),
     ],
 )
