@@ -16,6 +16,7 @@ import structlog
 from aiohttp import (
     ClientConnectorCertificateError,
     ClientConnectorError,
+    ClientConnectorSSLError,
     ClientError,
     ClientResponse,
     ClientSession,
@@ -199,6 +200,8 @@ class OpenAI:
             return NoConnection(f"{_NO_CONNECTION} within {self._settings.connect_s:g} s")
         if isinstance(exc, ClientConnectorCertificateError):
             return NoConnection(f"{_NO_CONNECTION}: its certificate is not trusted")
+        if isinstance(exc, ClientConnectorSSLError):
+            return NoConnection(f"{_NO_CONNECTION}: it speaks no TLS there, or none that we know")
         if isinstance(exc, ClientConnectorError):
             errno = exc.os_error.errno or 0  # its own words name the address; those of DNS do not
             cause = os.strerror(errno) if errno > 0 else clean(exc.os_error.strerror, self._key)

@@ -77,6 +77,12 @@ async def _is_away_and_comes_back(server: Server, port: int) -> None:
         keeping.cancel()
 
 
+async def test_a_server_without_tls_is_known_as_one(server: Server) -> None:
+    async with engine_for(server.url.replace("http:", "https:")) as (engine, _):
+        with pytest.raises(Unreachable, match="it speaks no TLS there, or none that we know"):
+            await engine.probe()
+
+
 async def test_the_voices_are_those_that_the_server_lists(server: Server) -> None:
     server.probes["audio/voices"] = says(b'{"voices": [{"id": "anna", "name": "Anna"}, "ben"]}')
     async with engine_for(server.url, model="m 1", format="mp3") as (engine, _):
