@@ -59,8 +59,9 @@ async def run(
         EngineUnavailable: the engine cannot be loaded; in a group, if it is behind the network.
     """
     deadline = asyncio.get_running_loop().time() + wish.timeout_s
-    # A process that is replaced between two utterances would hide what is looked for.
-    settings = settings.model_copy(update={"slots": 1, "recycle_after": 0, "memory_mib": 0})
+    # One slot with a process of its own; if that were replaced between two utterances, a leak would not show.
+    changes = {"slots": 1, "processes": None, "recycle_after": 0, "memory_mib": 0}
+    settings = settings.model_copy(update=changes)
     async with opened(settings, engine_settings) as host:
         trial = Trial(host, settings, wish, printed, deadline)
         speaks = await _all_checks(trial, tell)

@@ -87,6 +87,15 @@ class Whole:
         yield speech(request.text).tobytes()
 
 
+class Batches:
+    """Speaks several at once, and one as a list of one."""
+
+    sample_rate = RATE
+
+    def synthesize_batch(self, requests: list[SimpleNamespace]) -> list[bytes]:
+        return [speech(request.text, speed=request.speed).tobytes() for request in requests]
+
+
 class Refused(Exception):
     antiphon_code = "invalid_request"
 

@@ -25,6 +25,7 @@ GERMAN = "Guten Morgen, liebe Leute."
         ("async_function", "async function; takes the text; gives whole files"),
         ("async_generator", "async generator; takes the text; gives samples at 8000 Hz"),
         ("Whole", "class (generator); takes the whole request; gives samples at 8000 Hz"),
+        ("Batches", "class of batches (function); takes the whole request; gives samples at 8000 Hz"),
     ],
 )
 async def test_a_sound_engine_has_nothing_to_be_told(engine: str, form: str) -> None:
@@ -178,6 +179,12 @@ async def test_what_cannot_be_loaded_is_one_sentence(engine: str, sentence: str)
 async def test_a_default_voice_that_does_not_exist_cannot_be_used() -> None:
     with pytest.raises(EngineUnavailable, match="has no voice 'high', which is to be the default"):
         await check(f"{ENGINES / 'defects.py'}:one_voice", voice="high")
+
+
+async def test_settings_that_share_or_replace_processes_do_not_disturb_the_check() -> None:
+    checked = await check("leaks", slots=4, processes=2, recycle_after=1, memory_mib=8)
+    assert (checked.problems, checked["second process"].verdict) == ([], Verdict.OK)
+    assert "memory" in checked.warnings
 
 
 async def test_the_default_voice_is_that_of_the_settings() -> None:
