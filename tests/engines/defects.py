@@ -344,6 +344,15 @@ def slow(text: str) -> bytes:
 
 
 @gives_samples
+def one_by_one(text: str) -> Iterator[bytes]:
+    """Takes its time between the pieces of what is to be spoken in good earnest."""
+    for letter in text:
+        yield speech(letter).tobytes()
+        if text.startswith("Good") and len(text) < 50:
+            time.sleep(0.005)
+
+
+@gives_samples
 def hangs_on_a_stop(text: str) -> bytes:
     if text == ".":
         time.sleep(3600)

@@ -130,7 +130,7 @@ async def test_a_cold_first_call_is_a_warning() -> None:
 
 
 async def test_whether_it_streams_is_told() -> None:
-    streams = [(await check(engine))["first audio"].measured for engine in ("async_generator", "whole_file")]
+    streams = [(await check(engine))["first audio"].measured for engine in ("one_by_one", "whole_file")]
     assert [measured and measured["streams"] for measured in streams] == [True, False]
 
 
