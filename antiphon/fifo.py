@@ -99,7 +99,8 @@ class ModelQueue:
         ticket, outcome = claim.ticket, claim.decided.result()
         if outcome is Outcome.BUSY and claim.sent_at >= self._probing_since:
             self._probing = False  # from now on wake-ups tell of free slots
-        if not ticket.wanted:
+        # A run can be lost before this is called: then the ticket waits for another, with another claim.
+        if not ticket.wanted or claim.wish is not ticket.claimed:
             return
         in_vain = outcome in (Outcome.UNANSWERED, Outcome.MISPLACED)
         ticket.unanswered = ticket.unanswered + 1 if in_vain else 0

@@ -45,14 +45,16 @@ class Outcome(enum.Enum):
 class Claim:
     """One attempt of a ticket, on an inbox token of its own.
 
+    wish: what the ticket waited for when this was sent.
     decided: its outcome, once there is one. outcome: the last one; after UNANSWERED it may be accepted late.
     sent_at: on time.monotonic(), which is finer than a loop's clock.
     """
 
-    __slots__ = ("decided", "outcome", "sent_at", "ticket", "timer", "token")
+    __slots__ = ("decided", "outcome", "sent_at", "ticket", "timer", "token", "wish")
 
     def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
+        self.wish = ticket.claimed
         self.token = ""
         self.sent_at = 0.0
         self.timer: asyncio.TimerHandle | None = None

@@ -18,7 +18,7 @@ from antiphon.errors import (
     SpeechError,
     TextTooLong,
 )
-from antiphon.events import AudioChunk, Failure, Progress, decode_cancel, encode_event
+from antiphon.events import Accepted, AudioChunk, Failure, Progress, decode_cancel, encode_event
 from antiphon.heartbeat import Running, Waiting, decode_waiting
 from antiphon.request import SpeechRequest
 from antiphon.run import Timing
@@ -207,6 +207,20 @@ async def test_a_request_whose_run_was_lost_is_first_again(
     await soon(lambda: waiting_in(tts) == 3, "it is back")
     assert [await node.serve() for _ in range(3)] == ["lost", "second", "third"]
     assert await within_guard(lost) == b"lost"
+
+
+async def test_a_run_that_is_lost_as_soon_as_it_is_accepted_comes_back_once(
+    tts: TtsClient, node: ScriptedNode
+) -> None:
+    await node.arm()
+    speaking = asyncio.create_task(tts.speak("hello", model=MODEL))
+    msg = await node.request()
+    # Both in one write: the run is lost before anybody is told what became of its claim.
+    await node.send(msg, "brief", Accepted(node.id, 0), Failure("engine_crashed", "at once"))
+    await soon(lambda: waiting_in(tts) == 1, "it waits for another slot")
+    assert await node.serve() == "hello"
+    assert await within_guard(speaking) == b"hello"
+    assert waiting_in(tts) == 0
 
 
 async def test_one_caller_is_woken_for_each_slot(tts: TtsClient, node: ScriptedNode, speak: Speak) -> None:
