@@ -116,7 +116,7 @@ async def test_a_run_that_is_lost_in_its_midst_is_begun_again(tts: TtsClient, no
     run = await node.accept(msg)
     await node.send(msg, run, AudioChunk(0, b"half a"), AudioChunk(2, b"with a gap"))
     assert await asyncio.wait_for(node.cancels.get(), GUARD_S) == run, "what is broken is not wanted"
-    await node.arm()
+    await node.arm(announce=True)
     again = await node.request()
     assert msg.headers is not None
     assert again.headers is not None
