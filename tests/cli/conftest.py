@@ -86,6 +86,12 @@ class Up:
         with urllib.request.urlopen(self.http + path, timeout=_PATIENCE_S) as answer:
             return json.load(answer)
 
+    def until_nodes(self, n: int) -> None:
+        """Wait until the group has so many nodes: it speaks when the first one is ready."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while (n_nodes := self.get("/check_tts_status")["nodes"]) != n:
+            assert time.monotonic() < deadline, n_nodes
+
     def speak(self, text: str) -> bytes:
         """Return the audio of POST /tts."""
         return post_tts(self.http, text)

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sysconfig
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +37,7 @@ def tts_api(text):
 
 def test_it_speaks_and_says_how(up: Up) -> None:
     assert up.speak("hello")
-    assert up.get("/check_tts_status")["nodes"] == 2
+    up.until_nodes(2)
     assert f"curl -s -X POST {up.http}/tts" in up.output
     assert f'antiphon say "hello" -o hello.mp3 --nats {up.nats}' in up.output
     assert f"antiphon node --nats {up.nats}" in up.output
@@ -138,10 +137,7 @@ def test_it_uses_a_server_that_runs(up: Up, start_up: StartUp) -> None:
     other = start_up("--engine", "tone", "--nodes", "1", "--port", "0", environment={"NATS_URL": up.nats})
     other.ready()
     assert not other.programs("nats-server")
-    # A node that an earlier test killed is still shown for a moment.
-    deadline = time.monotonic() + 30
-    while (n_nodes := other.get("/check_tts_status")["nodes"]) != 3:
-        assert time.monotonic() < deadline, n_nodes
+    other.until_nodes(3)
     assert other.end() == 0
 
 
@@ -164,7 +160,7 @@ def test_naming_a_server_beats_the_environment(up: Up, start_up: StartUp, nowher
     options = ("--engine", "tone", "--nodes", "1", "--port", "0", "--nats", up.nats)
     other = start_up(*options, environment=nowhere).ready()
     assert other.nats == up.nats
-    assert other.get("/check_tts_status")["nodes"] == 3
+    other.until_nodes(3)
     assert other.end() == 0
 
 
@@ -173,7 +169,7 @@ def test_a_file_may_name_the_server(up: Up, start_up: StartUp, nowhere: dict[str
     options = ("--engine", "tone", "--nodes", "1", "--port", "0")
     other = start_up(*options, environment=nowhere).ready()
     assert other.nats == up.nats
-    assert other.get("/check_tts_status")["nodes"] == 3
+    other.until_nodes(3)
     assert other.end() == 0
 
 
