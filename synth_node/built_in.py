@@ -41,7 +41,7 @@ BUILT_IN: Final = {
     "tone": BuiltIn(child="tone:Engine"),
     "command": BuiltIn(child="command:Engine", settings="command_settings:CommandSettings"),
     "piper": BuiltIn(child="piper:Engine", settings="piper_settings:PiperSettings", own_python=True),
-    "openai": BuiltIn(network="openai_engine:OpenAI", settings="openai_settings:OpenAISettings"),
+    "openai": BuiltIn(network="openai.engine:OpenAI", settings="openai.settings:OpenAISettings"),
     "xunfei": BuiltIn(network="xunfei.engine:Xunfei", settings="xunfei.settings:XunfeiSettings"),
 }
 

@@ -14,9 +14,9 @@ from synth_node.engine_info import EngineInfo
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_settings import EngineSettings
 from synth_node.host import Host
-from synth_node.network_host import Network, NetworkHost
+from synth_node.network.host import Network, NetworkHost
+from synth_node.network.throttle import Throttle
 from synth_node.slot_env import env_of_slot
-from synth_node.throttle import Throttle
 
 
 class Hosts:

@@ -22,8 +22,8 @@ from synth_node.engines.xunfei.session import Connector, Session
 from synth_node.engines.xunfei.settings import PREFIX, Credentials, XunfeiSettings
 from synth_node.engines.xunfei.super_human import SuperHuman
 from synth_node.engines.xunfei.texts import pieces
-from synth_node.network_engine import EngineRequest, Unreachable
-from synth_node.throttle import Throttle
+from synth_node.network.engine import EngineRequest, Unreachable
+from synth_node.network.throttle import Throttle
 
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""

@@ -17,7 +17,7 @@ from synth_node.engines.xunfei import session as session_module
 from synth_node.engines.xunfei.engine import Xunfei
 from synth_node.engines.xunfei.settings import XunfeiSettings
 from synth_node.host import EngineRequest
-from synth_node.throttle import Throttle
+from synth_node.network.throttle import Throttle
 from tests.conftest import GUARD_S
 from tests.fake_xunfei.messages import Order
 from tests.fake_xunfei.server import FakeXunfei

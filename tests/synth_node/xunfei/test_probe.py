@@ -16,8 +16,8 @@ from antiphon.errors import (
 from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.xunfei.engine import Xunfei
 from synth_node.engines.xunfei.faults import Kind
-from synth_node.network_engine import Unreachable
-from synth_node.throttle import Throttle
+from synth_node.network.engine import Unreachable
+from synth_node.network.throttle import Throttle
 from tests.fake_xunfei.handshake import REFUSALS
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei

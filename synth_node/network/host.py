@@ -16,8 +16,8 @@ from antiphon.errors import EngineCrashed, SpeechError, UnknownVoice
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest, EngineWord, Speaking
-from synth_node.network_engine import NetworkEngine, Unreachable
-from synth_node.throttle import Throttle
+from synth_node.network.engine import NetworkEngine, Unreachable
+from synth_node.network.throttle import Throttle
 
 MAX_BUFFERED_BYTES: Final = 1024 * 1024
 """Of one utterance's audio that wait here; past it the engine is not asked for more."""

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from antiphon.errors import EngineCrashed
-from synth_node.throttle import Throttle
+from synth_node.network.throttle import Throttle
 from tests.synth_node.conftest import GUARD_S, soon
 
 

@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed, EngineFailed
-from synth_node import attempts
-from synth_node.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
-from synth_node.throttle import Throttle
+from synth_node.network import attempts
+from synth_node.network.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
+from synth_node.network.throttle import Throttle
 from tests.synth_node.conftest import GUARD_S, soon
 
 Step = bytes | Exception

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 from antiphon.client import TtsClient
 from antiphon.errors import EngineCrashed
 from antiphon.subjects import Subjects
-from synth_node import attempts
 from synth_node.engine_process import EngineUnavailable
-from synth_node.engines.openai_settings import OpenAISettings
-from synth_node.network_engine import Unreachable
-from synth_node.network_host import Network, NetworkHost
+from synth_node.engines.openai.settings import OpenAISettings
+from synth_node.network import attempts
+from synth_node.network.engine import Unreachable
+from synth_node.network.host import Network, NetworkHost
 from tests.synth_node.conftest import running_node, settings_of, soon
-from tests.synth_node.support_openai import (
+from tests.synth_node.openai.support import (
     KEY,
     PCM,
     Answer,
@@ -50,8 +50,8 @@ async def server() -> AsyncIterator[Server]:
 
 async def test_a_server_that_is_away_is_probed_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "RETURN_S", 0.01)
-    monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.01)
-    monkeypatch.setattr("synth_node.network_host.MAX_PROBE_S", 0.01)
+    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.01)
+    monkeypatch.setattr("synth_node.network.host.MAX_PROBE_S", 0.01)
     with held_port() as port:
         await _is_away_and_comes_back(Server(), port)
 

@@ -7,9 +7,9 @@ import sys
 from typing import Final
 
 from antiphon.errors import EngineFailed
-from synth_node.attempts import Failing, Misconfigured
-from synth_node.engines.openai_answers import clean
-from synth_node.engines.openai_settings import PREFIX
+from synth_node.engines.openai.answers import clean
+from synth_node.engines.openai.settings import PREFIX
+from synth_node.network.attempts import Failing, Misconfigured
 
 _ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "webm")
 _MAGIC: Final = (b"ID3", b"OggS", b"fLaC")

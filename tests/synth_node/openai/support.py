@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from synth_node.engines.openai_engine import OpenAI
-from synth_node.engines.openai_settings import OpenAISettings
+from synth_node.engines.openai.engine import OpenAI
+from synth_node.engines.openai.settings import OpenAISettings
 from synth_node.host import EngineRequest
-from synth_node.throttle import Throttle
+from synth_node.network.throttle import Throttle
 from tests.synth_node.conftest import GUARD_S
 
 PCM: Final = bytes(range(256)) * 8

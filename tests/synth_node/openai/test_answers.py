@@ -21,8 +21,7 @@ from antiphon.errors import (
     UnknownVoice,
 )
 from antiphon.heartbeat import Voice
-from synth_node.attempts import Busy, Failing, Misconfigured, Trouble
-from synth_node.engines.openai_answers import (
+from synth_node.engines.openai.answers import (
     MAX_MESSAGE_CHARACTERS,
     OPENAI_VOICES,
     Told,
@@ -31,6 +30,7 @@ from synth_node.engines.openai_answers import (
     retry_after_s,
     told,
 )
+from synth_node.network.attempts import Busy, Failing, Misconfigured, Trouble
 
 KEY = "sk-proj-4242"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -19,8 +19,8 @@ from antiphon.errors import (
     UnknownVoice,
 )
 from antiphon.heartbeat import Voice
-from synth_node.attempts import Busy, Failing, Misconfigured
-from synth_node.engines.openai_settings import API_KEY, PREFIX
+from synth_node.engines.openai.settings import API_KEY, PREFIX
+from synth_node.network.attempts import Busy, Failing, Misconfigured
 
 OPENAI_VOICES: Final = (
     *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"),

@@ -29,19 +29,19 @@ from aiohttp import (
 from antiphon.errors import EngineFailed, SpeechError
 from antiphon.heartbeat import Voice
 from antiphon.settings import SettingsError
-from synth_node.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
-from synth_node.engines.openai_answers import (
+from synth_node.engines.openai.answers import (
     OPENAI_VOICES,
     clean,
     failure,
     listed_voices,
 )
-from synth_node.engines.openai_samples import Samples, check_kind
-from synth_node.engines.openai_settings import PREFIX, OpenAISettings
-from synth_node.network_engine import EngineRequest, Unreachable
-from synth_node.throttle import Throttle
+from synth_node.engines.openai.samples import Samples, check_kind
+from synth_node.engines.openai.settings import PREFIX, OpenAISettings
+from synth_node.network.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
+from synth_node.network.engine import EngineRequest, Unreachable
+from synth_node.network.throttle import Throttle
 
 _USUAL_VOICE: Final = "alloy"
 _NO_CONNECTION: Final = f"no connection to the server of {PREFIX}BASE_URL"

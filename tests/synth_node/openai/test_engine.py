@@ -11,11 +11,11 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed, EngineFailed, UnknownVoice
-from synth_node import attempts
 from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest
+from synth_node.network import attempts
 from tests.synth_node.conftest import GUARD_S
-from tests.synth_node.support_openai import (
+from tests.synth_node.openai.support import (
     KEY,
     PCM,
     Answer,
@@ -28,7 +28,7 @@ from tests.synth_node.support_openai import (
     speaks,
     spoken,
 )
-from tests.synth_node.test_openai_samples import wav
+from tests.synth_node.openai.test_samples import wav
 
 QUOTA = {"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}}
 

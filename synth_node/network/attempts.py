@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from antiphon.errors import EngineCrashed
-from synth_node.throttle import Throttle
+from synth_node.network.throttle import Throttle
 
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""

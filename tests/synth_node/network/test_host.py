@@ -15,9 +15,9 @@ from antiphon.heartbeat import Voice
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest
-from synth_node.network_engine import Unreachable
-from synth_node.network_host import MAX_BUFFERED_BYTES, Network, NetworkHost, NetworkUtterance
-from synth_node.throttle import Throttle
+from synth_node.network.engine import Unreachable
+from synth_node.network.host import MAX_BUFFERED_BYTES, Network, NetworkHost, NetworkUtterance
+from synth_node.network.throttle import Throttle
 from tests.synth_node.conftest import GUARD_S, soon
 
 PIECE = bytes(range(256)) * 16
@@ -183,7 +183,7 @@ async def test_an_idle_slot_is_told_to_leave_when_the_limit_falls() -> None:
 
 
 async def test_slots_wait_for_the_first_probe_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.001)
+    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
     throttle, told = Throttle(1), list[EngineInfo]()
     engine = Engine(throttle)
     engine.probes = [Unreachable("no route"), Unreachable("no route"), None]
@@ -200,7 +200,7 @@ async def test_slots_wait_for_the_first_probe_that_succeeds(monkeypatch: pytest.
 async def test_settings_at_fault_end_the_start_but_not_a_node_that_has_spoken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("synth_node.network_host.MIN_PROBE_S", 0.001)
+    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
     throttle, told = Throttle(1), list[EngineInfo]()
     engine = Engine(throttle)
     async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.settings import SettingsError, load
-from synth_node.engines.openai_settings import OpenAISettings
+from synth_node.engines.openai.settings import OpenAISettings
 
 URL = "http://127.0.0.1:8000/v1"
 

@@ -1,0 +1,1 @@
+"""The voices of any server that speaks OpenAI's speech API."""

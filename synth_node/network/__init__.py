@@ -1,0 +1,1 @@
+"""Speaking through an engine behind the network: what all of them share."""
