@@ -10,8 +10,9 @@ from typing import Final
 
 import structlog
 
-from antiphon.errors import EngineCrashed
+from antiphon.errors import EngineCrashed, SpeechError
 from synth_node.network.throttle import Throttle
+from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection
 
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""
@@ -28,45 +29,6 @@ RETURN_S: Final = 1.0
 _log: Final = structlog.get_logger("synth_node")
 
 
-class Trouble(Exception):
-    """Why a server did not speak: a text for the log and for every caller, without a secret.
-
-    words: the server's own, for the one caller that asked; they may repeat what was to be said.
-    """
-
-    def __init__(self, text: str, words: str = "") -> None:
-        super().__init__(text)
-        self.words = words
-
-    @property
-    def in_full(self) -> str:
-        """The text, and the server's own words."""
-        return f"{self}: {self.words}" if self.words else str(self)
-
-
-class Misconfigured(Trouble):
-    """Every request fails in the same way until somebody mends the settings or the account."""
-
-
-class Failing(Trouble):
-    """The server, or the way there, fails now; another try may do better."""
-
-
-class NoConnection(Failing):
-    """Not one byte came from the server: a probe tells when it is back."""
-
-
-class Busy(Trouble):
-    """The server refuses because it is asked for too much.
-
-    after_s: when it wants to be asked again, in seconds; None if it does not say.
-    """
-
-    def __init__(self, text: str, words: str = "", after_s: float | None = None) -> None:
-        super().__init__(text, words)
-        self.after_s = after_s
-
-
 class Attempts:
     """Tries until there is audio, as the throttle allows. n_failures: how often one text may fail."""
 
@@ -79,12 +41,12 @@ class Attempts:
         """Yield the audio of the first attempt that gives any.
 
         A server that is busy is asked again for as long as the caller wants the audio. One that fails is
-        asked a few times, but not once there was audio: others go on at that place.
+        asked a few times. Once there was audio nothing is asked again: others go on at that place.
 
         attempt: asks once; raises SpeechError, which ends it all, Misconfigured, Failing or Busy.
 
         Raises:
-            SpeechError: the attempt's, or EngineCrashed.
+            SpeechError: the attempt's, if there was no audio before it; else EngineCrashed.
         """
         n_busy = n_failed = 0
         begun = False
@@ -97,13 +59,17 @@ class Attempts:
                             yield piece
                     self._n_pauses = 0
                     return
+                except SpeechError as exc:
+                    raise EngineCrashed(str(exc)) if begun else exc from None
                 except Misconfigured as exc:
-                    self._pause(str(exc))
+                    self._pause(exc)
                     raise EngineCrashed(exc.in_full) from None
                 except Busy as exc:
                     self._throttle.refused()
-                    if exc.after_s is not None and exc.after_s > MAX_WAIT_S:
-                        self._throttle.pause(str(exc), for_s=min(exc.after_s, MAX_PAUSE_S))
+                    after_s = exc.after_s or 0.0
+                    if after_s > MAX_WAIT_S:
+                        self._throttle.pause(str(exc), for_s=min(after_s, MAX_PAUSE_S))
+                    if begun or after_s > MAX_WAIT_S:
                         raise EngineCrashed(exc.in_full) from None
                     n_busy += 1
                     reason, wait_s = str(exc), _wait_s(n_busy, exc.after_s)
@@ -117,15 +83,16 @@ class Attempts:
             _log.info("the engine's server is asked again", reason=reason, in_s=round(wait_s, 3))
             await asyncio.sleep(wait_s)
 
-    def _pause(self, reason: str) -> None:
+    def _pause(self, trouble: Misconfigured) -> None:
         """Speak nothing for a while, longer each time, until something has been spoken.
 
         A key can be changed, an account be filled; and a probe, which costs nothing, may not tell.
         """
         if self._throttle.paused_for is None:
-            pause_s = min(FIRST_PAUSE_S * 2.0 ** min(self._n_pauses, 16), MAX_GROWN_PAUSE_S)
+            first_s = FIRST_PAUSE_S if trouble.pause_s is None else trouble.pause_s
+            grown_s = min(first_s * 2.0 ** min(self._n_pauses, 16), MAX_GROWN_PAUSE_S)
             self._n_pauses += 1
-            self._throttle.pause(reason, for_s=pause_s)
+            self._throttle.pause(str(trouble), for_s=max(first_s, grown_s))
 
 
 def _wait_s(n_tries: int, after_s: float | None = None) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Protocol, Self
 
+from antiphon.settings import SettingsError
 from synth_node.engine_info import EngineInfo
+from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest
+from synth_node.network.trouble import Misconfigured, Trouble
 
-__all__ = ["EngineRequest", "NetworkEngine", "Unreachable"]
+__all__ = ["EngineRequest", "NetworkEngine", "Unreachable", "probing"]
 
 
 class Unreachable(Exception):
@@ -49,3 +53,20 @@ class NetworkEngine(Protocol):
             SpeechError: InvalidRequest, UnknownVoice, TextTooLong where the request is at fault; EngineFailed
                 where another node would fail, too; EngineCrashed where another slot or node may do better.
         """
+
+
+@contextmanager
+def probing() -> Iterator[None]:
+    """Have settings and troubles within the block raise what a probe does.
+
+    Raises:
+        EngineUnavailable, Unreachable.
+    """
+    try:
+        yield
+    except SettingsError as exc:
+        raise EngineUnavailable(str(exc)) from None
+    except Misconfigured as exc:
+        raise EngineUnavailable(exc.in_full) from None
+    except Trouble as exc:
+        raise Unreachable(exc.in_full) from None

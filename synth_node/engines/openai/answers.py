@@ -20,14 +20,12 @@ from antiphon.errors import (
 )
 from antiphon.heartbeat import Voice
 from synth_node.engines.openai.settings import API_KEY, PREFIX
-from synth_node.network.attempts import Busy, Failing, Misconfigured
+from synth_node.network.trouble import Busy, Failing, Misconfigured, clean
 
 OPENAI_VOICES: Final = (
     *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"),
     *("shimmer", "verse"),
 )
-MAX_MESSAGE_CHARACTERS: Final = 200
-"""Of a server's own words that go into an error of ours."""
 _MAX_VOICES: Final = 2000
 _NO_MONEY: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _NO_MODEL: Final = {"model_not_found", "invalid_model"}
@@ -65,16 +63,6 @@ def told(body: bytes, key: str | None = None) -> Told:
         return Told(clean(error, key))
     code = error.get("code") or error.get("error") or error.get("type")
     return Told(clean(error.get("message"), key), _name(code), _name(error.get("param")))
-
-
-def clean(text: Any, key: str | None) -> str:
-    """Return a server's words as one bounded line that does not show `key`."""
-    if not isinstance(text, str):
-        return ""
-    if key:
-        text = text.replace(key, "***")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= MAX_MESSAGE_CHARACTERS else f"{line[:MAX_MESSAGE_CHARACTERS]}…"
 
 
 def _name(value: Any) -> str:

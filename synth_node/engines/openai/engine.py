@@ -28,20 +28,14 @@ from aiohttp import (
 
 from antiphon.errors import EngineFailed, SpeechError
 from antiphon.heartbeat import Voice
-from antiphon.settings import SettingsError
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_process import EngineUnavailable
-from synth_node.engines.openai.answers import (
-    OPENAI_VOICES,
-    clean,
-    failure,
-    listed_voices,
-)
+from synth_node.engines.openai.answers import OPENAI_VOICES, failure, listed_voices
 from synth_node.engines.openai.samples import Samples, check_kind
 from synth_node.engines.openai.settings import PREFIX, OpenAISettings
-from synth_node.network.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
-from synth_node.network.engine import EngineRequest, Unreachable
+from synth_node.network.attempts import Attempts
+from synth_node.network.engine import EngineRequest, probing
 from synth_node.network.throttle import Throttle
+from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection, clean
 
 _USUAL_VOICE: Final = "alloy"
 _NO_CONNECTION: Final = f"no connection to the server of {PREFIX}BASE_URL"
@@ -91,17 +85,11 @@ class OpenAI:
             EngineUnavailable: key, address, model or account are at fault.
             Unreachable: the server cannot be reached, or fails.
         """
-        try:
+        with probing():
             self._key = self._settings.key()
             await self._check()
             if not self._settings.voice_ids:
                 self._voices = listed_voices(await self._listed())
-        except SettingsError as exc:
-            raise EngineUnavailable(str(exc)) from None
-        except Misconfigured as exc:
-            raise EngineUnavailable(exc.in_full) from None
-        except (Failing, Busy) as exc:
-            raise Unreachable(exc.in_full) from None
 
     async def _check(self) -> None:
         """Find what would fail every request. Raises Misconfigured, Failing or Busy."""

@@ -7,9 +7,8 @@ import sys
 from typing import Final
 
 from antiphon.errors import EngineFailed
-from synth_node.engines.openai.answers import clean
 from synth_node.engines.openai.settings import PREFIX
-from synth_node.network.attempts import Failing, Misconfigured
+from synth_node.network.trouble import Failing, Misconfigured, clean
 
 _ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "webm")
 _MAGIC: Final = (b"ID3", b"OggS", b"fLaC")
@@ -32,10 +31,10 @@ def check_kind(content_type: str, asked: str, sample_rate: int) -> None:
     if kind == "text/html":
         raise Misconfigured(f"{PREFIX}BASE_URL leads to a web page, not to an OpenAI-compatible server")
     if kind.startswith("text/") or kind.endswith("json"):
-        raise EngineFailed(f"the server answered {clean(kind, None)} where audio was asked for")
+        raise EngineFailed(f"the server answered {clean(kind)} where audio was asked for")
     if asked == "pcm":
         if any(name in kind for name in _ENCODED):
-            raise _encoded(clean(kind, None))
+            raise _encoded(clean(kind))
         for parameter in parameters:
             name, _, value = parameter.partition("=")
             if name == "rate" and value.isdecimal():

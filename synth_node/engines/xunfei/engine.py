@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final, Self
+from functools import partial
+from typing import Self
 
-import structlog
-
-from antiphon.errors import EngineCrashed, EngineFailed, SpeechError, TextTooLong, UnknownVoice
-from antiphon.settings import SettingsError
+from antiphon.errors import EngineFailed, SpeechError, TextTooLong, UnknownVoice
 from synth_node.audio.pcm import wav_header
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.xunfei.faults import Fault, Kind
 from synth_node.engines.xunfei.online import Online
 from synth_node.engines.xunfei.protocol import Service, Wanted, pitch_level, speed_level, volume_level
@@ -22,16 +17,10 @@ from synth_node.engines.xunfei.session import Connector, Session
 from synth_node.engines.xunfei.settings import PREFIX, Credentials, XunfeiSettings
 from synth_node.engines.xunfei.super_human import SuperHuman
 from synth_node.engines.xunfei.texts import pieces
-from synth_node.network.engine import EngineRequest, Unreachable
+from synth_node.network.attempts import Attempts
+from synth_node.network.engine import EngineRequest, probing
 from synth_node.network.throttle import Throttle
-
-FIRST_WAIT_S: Final = 0.25
-"""Before the second try; it doubles with each further one."""
-MAX_WAIT_S: Final = 30.0
-MAX_HOLD_S: Final = 600.0
-"""Longest pause after the service has refused key, app or voice; it doubles while that goes on."""
-_UNREACHABLE_S: Final = 1.0
-_log: Final = structlog.get_logger("synth_node")
+from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection, Trouble
 
 
 class Xunfei:
@@ -39,13 +28,12 @@ class Xunfei:
 
     def __init__(self, settings: XunfeiSettings, throttle: Throttle) -> None:
         self._settings = settings
-        self._throttle = throttle
+        self._attempts = Attempts(throttle, settings.attempts)
         self._voices = settings.voice_list
         self._connector: Connector
         self._credentials: Credentials
         self._service: Service
         self._have_spoken: set[str] = set()
-        self._n_pauses = 0
 
     @property
     def info(self) -> EngineInfo:
@@ -70,26 +58,19 @@ class Xunfei:
             EngineUnavailable: key, secret, address or clock are at fault.
             Unreachable: the service cannot be reached, or fails.
         """
-        try:
+        with probing():
             self._credentials = self._settings.credentials()
-        except SettingsError as exc:
-            raise EngineUnavailable(str(exc)) from None
-        app_id = self._credentials.app_id
-        online = self._settings.mode == "online"
-        self._service = Online(app_id, self._settings.tte) if online else SuperHuman(app_id)
-        try:
-            async with self._connector.connected(self._credentials):
-                pass
-        except Fault as exc:
-            kind = EngineUnavailable if exc.kind is Kind.SETTINGS else Unreachable
-            raise kind(self._said(str(exc))) from None
+            app_id = self._credentials.app_id
+            online = self._settings.mode == "online"
+            self._service = Online(app_id, self._settings.tte) if online else SuperHuman(app_id)
+            try:
+                async with self._connector.connected(self._credentials):
+                    pass
+            except Fault as exc:
+                raise self._meant(exc, self._voices[0].id) from None
 
     async def speak(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
-        """Yield the audio of one segment as it comes.
-
-        A service that is busy is asked again for as long as the caller wants the audio. One that fails is
-        asked a few times, but not once there was audio of the same text: others go on at that place.
-        """
+        """Yield the audio of one segment as it comes, each text of it in as many attempts as it takes."""
         settings, service = self._settings, self._service
         texts = [text for text in pieces(request.text, service.encoding, service.max_text_bytes)
                  if not text.isspace()]  # fmt: skip
@@ -106,61 +87,39 @@ class Xunfei:
                 sample_rate=settings.rate,
                 aue="raw" if is_joined else settings.aue,
             )
-            async with aclosing(self._persistently(wanted)) as audio:
+            async with aclosing(self._attempts.audio(partial(self._attempt, wanted))) as audio:
                 whole = _whole_samples(audio) if wanted.aue == "raw" else audio
                 async with aclosing(whole) as made:
                     async for piece in made:
                         yield head + piece
                         head = b""
 
-    async def _persistently(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
-        """Speak one text in as many attempts as it takes. Raises SpeechError."""
-        n_tries = {Kind.BUSY: 0, Kind.TRANSIENT: 0, Kind.UNREACHABLE: 0}
-        begun = False
-        while True:
-            async with self._throttle.turn():
-                try:
-                    async with aclosing(self._attempt(wanted)) as audio:
-                        async for piece in audio:
-                            begun = True
-                            yield piece
-                    self._have_spoken.add(wanted.voice)
-                    self._n_pauses = 0
-                    return
-                except Fault as exc:
-                    fault = exc
-                    failure = self._judged(fault, wanted.voice)
-            if begun:
-                raise EngineCrashed(self._said(str(fault)))
-            if failure is not None:
-                raise failure
-            n_tries[fault.kind] += 1
-            if n_tries[Kind.TRANSIENT] + n_tries[Kind.UNREACHABLE] == self._settings.attempts:
-                raise self._given_up(fault)
-            wait_s = _wait_s(n_tries[fault.kind])
-            _log.warning("the service is asked again", reason=self._said(str(fault)), in_s=round(wait_s, 3))
-            await asyncio.sleep(wait_s)
-
     async def _attempt(self, wanted: Wanted) -> AsyncGenerator[bytes, None]:
-        """Speak one text on one connection. Raises Fault."""
+        """Speak one text on one connection. Raises SpeechError or Trouble."""
         found_any = False
-        async with self._connector.connected(self._credentials) as connection:
-            session = Session(connection, self._service, self._settings)
-            async with aclosing(session.audio(wanted)) as audio:
-                async for piece in audio:
-                    found_any = True
-                    yield piece
+        try:
+            async with self._connector.connected(self._credentials) as connection:
+                session = Session(connection, self._service, self._settings)
+                async with aclosing(session.audio(wanted)) as audio:
+                    async for piece in audio:
+                        found_any = True
+                        yield piece
+        except Fault as exc:
+            raise self._meant(exc, wanted.voice) from None
         if not found_any and any(map(str.isalnum, wanted.text)):  # marks alone may be silence
-            raise Fault(Kind.TRANSIENT, "the service answered without audio")
+            raise Failing("the service answered without audio")
+        self._have_spoken.add(wanted.voice)
 
-    # -- faults
-
-    def _judged(self, fault: Fault, voice: str) -> SpeechError | None:
-        """Do what a fault asks for while the turn is held; return what the caller gets, None to try again."""
-        said, in_full = self._said(str(fault)), self._said(fault.in_full)
+    def _meant(self, fault: Fault, voice: str) -> Trouble | SpeechError:
+        """Return what a fault is to the caller, and to all others."""
+        said, words, in_full = map(self._said, (str(fault), fault.words, fault.in_full))
         match fault.kind:
+            case Kind.TRANSIENT:
+                return Failing(said, words)
+            case Kind.UNREACHABLE:
+                return NoConnection(said, words)
             case Kind.BUSY:
-                self._throttle.refused()
+                return Busy(said, words)
             case Kind.REQUEST:
                 return TextTooLong(in_full, param="text")
             case Kind.REFUSED:
@@ -168,27 +127,11 @@ class Xunfei:
             case Kind.VOICE if voice == self._voices[0].id or voice in self._have_spoken:
                 # The default voice, or all that is left of a quota: it is nothing that a caller could mend.
                 self._have_spoken.discard(voice)
-                return self._paused(f"voice {voice!r} of {PREFIX}VOICES: {said}", fault.pause_s)
+                return Misconfigured(f"voice {voice!r} of {PREFIX}VOICES: {said}", pause_s=fault.pause_s)
             case Kind.VOICE:
                 return UnknownVoice(f"voice {voice!r}: {in_full}", param="voice")
             case Kind.SETTINGS:
-                return self._paused(said, fault.pause_s)
-        return None
-
-    def _given_up(self, fault: Fault) -> EngineCrashed:
-        """Return the failure of the last attempt; without a connection a probe, at no cost, tells more."""
-        said = self._said(str(fault))
-        if fault.kind is Kind.UNREACHABLE:
-            self._throttle.pause(said, for_s=_UNREACHABLE_S)
-        return EngineCrashed(said)
-
-    def _paused(self, reason: str, for_s: float) -> EngineCrashed:
-        """Have nothing spoken for a while, longer each time, until something has been."""
-        if self._throttle.paused_for is None:
-            self._n_pauses += 1
-        for_s = max(for_s, min(for_s * 2.0 ** (self._n_pauses - 1), MAX_HOLD_S))
-        self._throttle.pause(reason, for_s=for_s)
-        return EngineCrashed(reason)
+                return Misconfigured(said, pause_s=fault.pause_s)
 
     def _said(self, text: str) -> str:
         """Return a text that a server may have written a part of, without key and secret."""
@@ -206,8 +149,3 @@ async def _whole_samples(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[b
         half = piece[n_whole:]
         if n_whole:
             yield piece[:n_whole]
-
-
-def _wait_s(n_tries: int) -> float:
-    """Return the seconds until the next try, at random within bounds, so that not all come at once."""
-    return min(FIRST_WAIT_S * 2.0 ** min(n_tries - 1, 16), MAX_WAIT_S) * random.uniform(0.5, 1.0)

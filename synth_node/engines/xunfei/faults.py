@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Final
 
-_MAX_MESSAGE: Final = 200
+from synth_node.network.trouble import Trouble, clean
+
 _DAY_LIMIT_S: Final = 600.0
 _BAD_PARAMETER: Final = 10163
 _VOICE_PARAMETER: Final = "vcn"
@@ -30,26 +31,20 @@ class Kind(Enum):
     REFUSED = "the service will not, and would not the next time"
 
 
-class Fault(Exception):
-    """A refusal or a failure: a text for the log and for every caller, without a secret.
+class Fault(Trouble):
+    """A refusal or a failure of Xunfei's; what it means to a caller depends on the request, too.
 
-    words: the service's own, for the one caller who asked: they may repeat what was to be said.
-    code: Xunfei's own, None if the fault is the transport's. pause_s: for Kind.SETTINGS, seconds.
+    code: Xunfei's own, None if the fault is the transport's. pause_s: for Kind.SETTINGS and Kind.VOICE, in
+    seconds.
     """
 
     def __init__(
         self, kind: Kind, text: str, *, words: str = "", code: int | None = None, pause_s: float = _PAUSE_S
     ) -> None:
-        super().__init__(text)
+        super().__init__(text, words)
         self.kind = kind
-        self.words = words
         self.code = code
         self.pause_s = pause_s
-
-    @property
-    def in_full(self) -> str:
-        """The text, and the service's own words."""
-        return f"{self}: {self.words}" if self.words else str(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +91,11 @@ def fault_of(code: int, message: str, sid: str) -> Fault:
     meaning = MEANINGS.get(code, _Meaning(Kind.REFUSED, "the service refused the request"))
     if code == _BAD_PARAMETER and _VOICE_PARAMETER in message:
         meaning = _Meaning(Kind.VOICE, "the service does not know this voice")
-    detail = f"Xunfei {code}{f', session {printable(sid)}' if sid else ''}"
+    detail = f"Xunfei {code}{f', session {clean(sid)}' if sid else ''}"
     return Fault(
         meaning.kind,
         f"{meaning.text} ({detail})",
-        words=printable(message),
+        words=clean(message),
         code=code,
         pause_s=meaning.pause_s,
     )
@@ -113,15 +108,15 @@ def handshake_fault(status: int, body: bytes, *, server_date: str | None, now: f
     now: Unix time in seconds.
     """
     try:
-        message = json.loads(body)["message"]
+        message = clean(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
         message = ""
-    detail = f"(HTTP {status}{f', {printable(str(message))!r}' if message else ''})"
+    detail = f"(HTTP {status}{f', {message!r}' if message else ''})"
     if status == 401:
-        unknown = "cannot be verified" in str(message)
+        unknown = "cannot be verified" in message
         name = "XUNFEI_API_KEY is not known to the service" if unknown else _SECRET
         return Fault(Kind.SETTINGS, f"{name} {detail}")
-    if status == 403 and "date" in str(message):
+    if status == 403 and "date" in message:
         return Fault(Kind.SETTINGS, f"{_clock(server_date, now)}: set it {detail}")
     if status == 403:
         text = f"the app of {_APP} is not let in from here: look at its IP list and services in the console"
@@ -142,8 +137,3 @@ def _clock(server_date: str | None, now: float) -> str:
         return f"this machine's clock is wrong by more than {_WINDOW_S} s"
     way = "ahead of" if skew_s > 0 else "behind"
     return f"this machine's clock is {abs(skew_s):.0f} s {way} the service's, which takes {_WINDOW_S} s"
-
-
-def printable(text: str) -> str:
-    """Return a server's words as one bounded line."""
-    return "".join(character if character.isprintable() else " " for character in text)[:_MAX_MESSAGE]

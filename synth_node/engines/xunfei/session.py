@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from synth_node.engines.xunfei.faults import Fault, Kind, fault_of, handshake_fault, printable
+from synth_node.engines.xunfei.faults import Fault, Kind, fault_of, handshake_fault
 from synth_node.engines.xunfei.ordered import Ordered
 from synth_node.engines.xunfei.protocol import Frame, Service, Wanted
 from synth_node.engines.xunfei.settings import Credentials, XunfeiSettings
 from synth_node.engines.xunfei.signing import signed_url
+from synth_node.network.trouble import clean
 
 CLOSE_S: Final = 0.25
 """Time for the server's answer to our close frame; the slot is taken until then."""
@@ -72,7 +73,7 @@ class Connector:
         except TimeoutError:
             reason = f"nothing within {settings.connect_s:g} s"
         except OSError as exc:
-            reason = printable(exc.strerror or type(exc).__name__)
+            reason = clean(exc.strerror or type(exc).__name__)
         except (WebSocketException, EOFError, ValueError) as exc:
             reason = type(exc).__name__
         raise Fault(Kind.UNREACHABLE, f"no connection to {server}: {reason}")
@@ -141,8 +142,8 @@ class Session:
         text = "the connection ended before the audio did"
         if exc.rcvd is None:
             return self._transient(text)
-        return self._transient(f"{text}, with code {exc.rcvd.code}", words=printable(exc.rcvd.reason))
+        return self._transient(f"{text}, with code {exc.rcvd.code}", words=clean(exc.rcvd.reason))
 
     def _transient(self, text: str, *, words: str = "") -> Fault:
-        text = f"{text}, session {printable(self._sid)}" if self._sid else text
+        text = f"{text}, session {clean(self._sid)}" if self._sid else text
         return Fault(Kind.TRANSIENT, text, words=words)

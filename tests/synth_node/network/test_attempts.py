@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed, EngineFailed
 from synth_node.network import attempts
-from synth_node.network.attempts import Attempts, Busy, Failing, Misconfigured, NoConnection
+from synth_node.network.attempts import Attempts
 from synth_node.network.throttle import Throttle
+from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection
 from tests.synth_node.conftest import GUARD_S, soon
 
 Step = bytes | Exception
@@ -65,6 +66,17 @@ async def test_after_the_first_audio_nothing_is_tried_again(throttle: Throttle) 
     assert server.n_asked == 1
 
 
+@pytest.mark.parametrize(
+    ("failure", "limit"),
+    [(Busy("no"), 1), (Failing("no"), 4), (EngineFailed("no"), 4), (Misconfigured("no"), 0)],
+)
+async def test_what_breaks_off_others_go_on_with(throttle: Throttle, failure: Exception, limit: int) -> None:
+    server = Server(throttle, [b"a", failure])
+    with pytest.raises(EngineCrashed, match="no"):
+        await server.speak()
+    assert (server.n_asked, throttle.limit) == (1, limit)
+
+
 async def test_what_is_busy_is_tried_until_it_is_not_and_less_is_offered(throttle: Throttle) -> None:
     server = Server(throttle, *[[Busy("full")]] * 10)
     assert await server.speak() == [b"a", b"b"]
@@ -114,6 +126,17 @@ async def test_pauses_for_the_settings_grow_and_are_short_again_after_a_success(
     await server.speak()
     await fails()
     assert pauses[-1] == 10
+
+
+async def test_a_trouble_that_lasts_has_a_longer_pause_of_its_own(throttle: Throttle) -> None:
+    server, pauses = Server(throttle), []
+    for pause_s in (30.0, 30.0, 600.0, 900.0):
+        server.script = [[Misconfigured("the day's limit is used up", pause_s=pause_s)]]
+        with pytest.raises(EngineCrashed):
+            await server.speak()
+        pauses.append(throttle.pause_s)
+        throttle.open()
+    assert pauses == [30, 60, 600, 900]
 
 
 async def test_two_that_fail_together_are_one_pause(throttle: Throttle) -> None:

@@ -22,7 +22,6 @@ from antiphon.errors import (
 )
 from antiphon.heartbeat import Voice
 from synth_node.engines.openai.answers import (
-    MAX_MESSAGE_CHARACTERS,
     OPENAI_VOICES,
     Told,
     failure,
@@ -30,7 +29,7 @@ from synth_node.engines.openai.answers import (
     retry_after_s,
     told,
 )
-from synth_node.network.attempts import Busy, Failing, Misconfigured, Trouble
+from synth_node.network.trouble import MAX_WORDS, Busy, Failing, Misconfigured, Trouble
 
 KEY = "sk-proj-4242"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -80,7 +79,7 @@ def found(
         (b"upstream request timeout", Told("upstream request timeout")),
         (b"  <html><h1>502 Bad Gateway</h1></html>", Told()),
         (b"\xff\xfe\x00", Told("\ufffd\ufffd")),
-        (b"[" * 100_000, Told("[" * MAX_MESSAGE_CHARACTERS + "…")),
+        (b"[" * 100_000, Told("[" * MAX_WORDS + "…")),
         (b"", Told()),
     ],
 )  # fmt: skip
@@ -93,7 +92,7 @@ def test_a_servers_words_are_one_bounded_line_without_the_key() -> None:
     message = f"bad\r\nkey {KEY}\x1b[31m, " + "x" * 1000
     line = told(json.dumps(openai(message)).encode(), KEY).message
     assert line.startswith("bad key *** [31m, xxx")
-    assert len(line) == MAX_MESSAGE_CHARACTERS + 1
+    assert len(line) == MAX_WORDS + 1
 
 
 @given(
@@ -103,7 +102,7 @@ def test_a_servers_words_are_one_bounded_line_without_the_key() -> None:
 def test_no_body_breaks_the_reader(body: bytes) -> None:
     error = told(body, KEY)
     assert all(isinstance(part, str) for part in (error.message, error.code, error.param))
-    assert len(error.message) <= MAX_MESSAGE_CHARACTERS + 1
+    assert len(error.message) <= MAX_WORDS + 1
 
 
 @given(

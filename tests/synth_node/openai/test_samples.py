@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from antiphon.errors import EngineFailed
 from synth_node.engines.openai.samples import Samples, check_kind
-from synth_node.network.attempts import Failing, Misconfigured
+from synth_node.network.trouble import Failing, Misconfigured
 
 RATE = 24_000
 PCM = bytes(range(256)) * 3

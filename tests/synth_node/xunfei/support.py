@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from synth_node.engines.xunfei import engine as engine_module
 from synth_node.engines.xunfei import session as session_module
 from synth_node.engines.xunfei.engine import Xunfei
 from synth_node.engines.xunfei.settings import XunfeiSettings
 from synth_node.host import EngineRequest
+from synth_node.network import attempts
 from synth_node.network.throttle import Throttle
 from tests.conftest import GUARD_S
 from tests.fake_xunfei.messages import Order
@@ -75,7 +75,7 @@ async def until_failed(engine: Xunfei, text: str = TEXT, **request: Any) -> tupl
 
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have second tries come soon, and each signature a second after the last, as in slow motion."""
-    monkeypatch.setattr(engine_module, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
     seconds = itertools.count()
     began_at = time.time()
     clock = SimpleNamespace(time=lambda: began_at + next(seconds), monotonic=time.monotonic)

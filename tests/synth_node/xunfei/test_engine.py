@@ -161,7 +161,7 @@ async def test_a_listener_who_leaves_closes_the_connection(fake: FakeXunfei) -> 
         await soon(lambda: fake.open == 0, "the connection is closed")
         fake.next(Scenario.HANG)
         waiting = asyncio.create_task(spoken(engine))
-        await soon(lambda: fake.open == 1, "it has asked")
+        await soon(lambda: len(fake.orders) == 2, "it has asked")
         waiting.cancel()
         await asyncio.wait({waiting})
         await soon(lambda: fake.open == 0, "the connection is closed")

@@ -89,5 +89,5 @@ async def test_a_services_own_words_are_for_the_caller_only(
             fake.next(Scenario.ERROR, code=10019)
             await spoken(engine)
     assert "my secret text" in str(failure)
-    assert [log["event"] for log in logs] == ["the service is asked again"]
+    assert [log["event"] for log in logs] == ["the engine's server is asked again"]
     assert "my secret text" not in str(logs)
