@@ -16,6 +16,8 @@ from antiphon.connection import DEFAULT_SERVER, server_list
 from antiphon.subjects import check_token
 
 S = TypeVar("S", bound=BaseSettings)
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A time that has to be some, and bounded."""
 
 
 class SettingsError(Exception):

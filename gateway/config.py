@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from antiphon.settings import ProcessSettings, SettingsError
+from antiphon.settings import ProcessSettings, Seconds, SettingsError
 from antiphon.subjects import check_token
 from gateway.aliases import OPENAI_MODELS, parse_model_aliases, parse_voice_aliases
 from gateway.cors import EVERYWHERE, parse_origins
@@ -21,7 +21,6 @@ _PARSERS: Final[dict[str, Callable[[str], object]]] = {
     "voice_aliases": parse_voice_aliases,
     "cors_origins": parse_origins,
 }
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class GatewaySettings(ProcessSettings):

@@ -9,14 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.request import is_speakable
-from antiphon.settings import ProcessSettings
+from antiphon.settings import ProcessSettings, Seconds
 from antiphon.subjects import check_token
 from synth_node.slot_env import read_slot_env
 from synth_node.text.segments import LEAST_MOST
 
 PREFIX: Final = "SYNTH_"
 MIB: Final = 1024 * 1024
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SynthSettings(ProcessSettings):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,3 +41,36 @@ def secret(variable: str, value: SecretStr | None, file: str | None) -> str:
     if value is None or not value.get_secret_value().strip():
         raise SettingsError(f"{variable} or {variable}_FILE has to be set for this engine")
     return value.get_secret_value().strip()
+
+
+def address(value: str, schemes: Sequence[str], example: str) -> SplitResult:
+    """Return the parts of a whole address, with scheme and host at least.
+
+    Raises:
+        ValueError: it is none, in words that do not repeat what stands there: it may be a password.
+    """
+    try:
+        url = urlsplit(value)
+        is_whole = url.scheme in schemes and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_whole = False
+    if not is_whole or any(character.isspace() for character in value):
+        raise ValueError(f"must be an address such as {example}")
+    return url
+
+
+def read_voices(text: str) -> list[tuple[str, str, str]]:
+    """Return (id, name, language) of each voice in `id=name/language,...`; a missing name is the id.
+
+    Raises:
+        ValueError: an id is empty or there twice.
+    """
+    voices = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        id, _, described = entry.partition("=")
+        name, _, language = described.partition("/")
+        voices.append((id.strip(), name.strip() or id.strip(), language.strip()))
+    ids = {id for id, _, _ in voices}
+    if len(ids) < len(voices) or "" in ids:
+        raise ValueError("each voice needs an id of its own")
+    return voices

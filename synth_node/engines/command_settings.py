@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from synth_node.engine_settings import EngineSettings
+from synth_node.engine_settings import EngineSettings, read_voices
 from synth_node.engines.command_line import placeholders, split_command
 
 
@@ -37,10 +37,7 @@ class CommandSettings(EngineSettings):
     @field_validator("voices")
     @classmethod
     def _are_told_apart(cls, value: str, info: ValidationInfo) -> str:
-        voices = read_voices(value)
-        ids = [voice[0] for voice in voices]
-        if len(set(ids)) < len(ids) or not all(ids):
-            raise ValueError("each voice needs an id of its own")
+        ids = [id for id, _, _ in read_voices(value)]
         if any(id.startswith("-") for id in ids):
             raise ValueError("an id must not begin with a hyphen: it would be an option")
         command = info.data.get("command")
@@ -55,13 +52,3 @@ class CommandSettings(EngineSettings):
             "voices": read_voices(self.voices),
             "sample_rate": self.sample_rate,
         }
-
-
-def read_voices(text: str) -> list[tuple[str, str, str]]:
-    """Return (id, name, language) of each voice in `id=name/language,...`; a missing name is the id."""
-    voices = []
-    for entry in filter(None, map(str.strip, text.split(","))):
-        id, _, described = entry.partition("=")
-        name, _, language = described.partition("/")
-        voices.append((id.strip(), name.strip() or id.strip(), language.strip()))
-    return voices

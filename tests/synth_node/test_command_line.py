@@ -10,8 +10,8 @@ import pytest
 
 from antiphon.settings import SettingsError
 from synth_node.built_in import load_engine_settings
+from synth_node.engine_settings import read_voices
 from synth_node.engines.command_line import MAX_ARGUMENT_BYTES, fill, split_command
-from synth_node.engines.command_settings import read_voices
 from synth_node.engines.user import Refused
 
 Setting = Callable[..., None]

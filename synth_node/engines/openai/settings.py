@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.request import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from antiphon.settings import SettingsError
-from synth_node.engine_settings import EngineSettings, secret
+from antiphon.settings import Seconds, SettingsError
+from synth_node.engine_settings import EngineSettings, address, secret
 
 PREFIX: Final = "SYNTH_OPENAI_"
 API_KEY: Final = f"{PREFIX}API_KEY"
 _SPEECH: Final = "/audio/speech"
 _OURS: Final = {"model", "input", "voice", "response_format", "speed", "instructions"}
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class OpenAISettings(EngineSettings):
@@ -56,9 +54,7 @@ class OpenAISettings(EngineSettings):
     @classmethod
     def _is_base(cls, value: str) -> str:
         value = value.strip()
-        if not _is_address(value):
-            raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
-        url = urlsplit(value)
+        url = address(value, ("http", "https"), "http://127.0.0.1:8000/v1")
         if url.username is not None or url.password is not None:
             raise ValueError(f"must hold no password; the key belongs in {API_KEY}")
         if url.query or url.fragment:
@@ -103,15 +99,6 @@ class OpenAISettings(EngineSettings):
         if not key.isascii() or not key.isprintable():
             raise SettingsError(f"{API_KEY} holds characters that no HTTP header can")
         return key
-
-
-def _is_address(text: str) -> bool:
-    try:
-        url = urlsplit(text)
-        is_whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:  # its words repeat what stands in the place of a port
-        return False
-    return is_whole and not any(c.isspace() for c in text)
 
 
 def _object(text: str) -> Any:

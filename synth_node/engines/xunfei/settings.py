@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.heartbeat import Voice
-from synth_node.engine_settings import EngineSettings, secret
-from synth_node.engines.command_settings import read_voices
+from antiphon.settings import Seconds
+from synth_node.engine_settings import EngineSettings, address, read_voices, secret
 from synth_node.engines.xunfei import online, super_human, voices
 
 PREFIX: Final = "XUNFEI_"
 Mode = Literal["online", "super-human"]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 _URLS: Final = {"online": online.URL, "super-human": super_human.URL}
 _RATES: Final = {"online": online.SAMPLE_RATES, "super-human": super_human.SAMPLE_RATES}
@@ -81,7 +78,7 @@ class XunfeiSettings(EngineSettings):
     @classmethod
     def _is_service(cls, value: str | None) -> str | None:
         if value is not None:
-            url = _address(value, ("ws", "wss"), online.URL)
+            url = address(value, ("ws", "wss"), online.URL)
             if url.username is not None or url.password is not None or url.query or url.fragment:
                 raise ValueError("must be scheme, host and path, and nothing else")
             if url.path in ("", "/"):
@@ -92,15 +89,13 @@ class XunfeiSettings(EngineSettings):
     @classmethod
     def _is_proxy(cls, value: str | None) -> str | None:
         if value is not None:
-            _address(value, ("http", "https"), "http://proxy:3128")
+            address(value, ("http", "https"), "http://proxy:3128")
         return value
 
     @field_validator("voices")
     @classmethod
     def _are_told_apart(cls, value: str | None) -> str | None:
-        ids = [id for id, _, _ in read_voices(value or "")]
-        if len(set(ids)) < len(ids) or not all(ids):
-            raise ValueError("each voice needs an id of its own")
+        read_voices(value or "")
         return value
 
     @field_validator("sample_rate")
@@ -147,15 +142,3 @@ class XunfeiSettings(EngineSettings):
             for id, name, language in read_voices(self.voices or "")
         ]
         return tuple(given) or tuple(map(voices.voice, _VOICES[self.mode]))
-
-
-def _address(value: str, schemes: Sequence[str], example: str) -> SplitResult:
-    """Raises ValueError, in words that do not repeat what stands there: it may be a password."""
-    try:
-        url = urlsplit(value)
-        is_whole = url.scheme in schemes and bool(url.hostname) and url.port != 0
-    except ValueError:
-        is_whole = False
-    if not is_whole:
-        raise ValueError(f"must be an address such as {example}")
-    return url
