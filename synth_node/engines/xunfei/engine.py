@@ -81,7 +81,7 @@ class Xunfei:
             wanted = Wanted(
                 text=text,
                 voice=request.voice or self._voices[0].id,
-                speed=speed_level(request.speed),
+                speed=speed_level(request.speed, settings.speed),
                 volume=volume_level(settings.volume),
                 pitch=pitch_level(settings.pitch),
                 sample_rate=settings.rate,

@@ -60,8 +60,10 @@ class Service(Protocol):
         """Read a message. Raises Fault."""
 
 
-def speed_level(factor: float) -> int:
+def speed_level(factor: float, usual: float = 1.0) -> int:
     """Return the level of a speed: 0 is half, 50 normal and 100 double, and each step is the same ratio.
+
+    usual: what is multiplied by the factor; what goes beyond the levels then is the last of them.
 
     Raises:
         InvalidRequest: the factor is not between 0.5 and 2.
@@ -70,7 +72,7 @@ def speed_level(factor: float) -> int:
     """
     if not MIN_SPEED <= factor <= MAX_SPEED:
         raise InvalidRequest(f"this model's speeds are {MIN_SPEED} to {MAX_SPEED:g}", param="speed")
-    return _ratio_level(factor)
+    return _ratio_level(min(max(factor * usual, MIN_SPEED), MAX_SPEED))
 
 
 def pitch_level(factor: float) -> int:

@@ -12,6 +12,7 @@ from antiphon.heartbeat import Voice
 from antiphon.settings import Seconds
 from synth_node.engine_settings import EngineSettings, address, read_voices, secret
 from synth_node.engines.xunfei import online, super_human, voices
+from synth_node.engines.xunfei.protocol import MAX_SPEED, MIN_SPEED
 
 PREFIX: Final = "XUNFEI_"
 Mode = Literal["online", "super-human"]
@@ -59,6 +60,8 @@ class XunfeiSettings(EngineSettings):
     """What the service sends: samples, or mp3, which is passed on untouched where mp3 is wanted."""
     sample_rate: int | None = None
     """Of the audio in Hz: 8000 or 16000, of super-human voices also 24000; the highest unless given."""
+    speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] = 1.0
+    """Speed as a factor, by which that of each request is multiplied; 1 is normal."""
     volume: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
     """Loudness as a factor: 1 is normal, 0 is silence."""
     pitch: Annotated[float, Field(ge=0.5, le=2, allow_inf_nan=False)] = 1.0

@@ -12,9 +12,7 @@ from typing import Any
 import av
 import pytest
 
-from antiphon.errors import (
-    EngineCrashed,
-)
+from antiphon.errors import EngineCrashed, InvalidRequest
 from synth_node.host import EngineRequest
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
@@ -67,6 +65,16 @@ async def test_a_request_says_what_the_settings_and_the_caller_want(fake: FakeXu
     assert (order.text, manner.voice, manner.speed) == ("你好。", voice, 0)
     assert (manner.volume, manner.pitch, manner.sample_rate, manner.mp3) == (25, 100, 8000, False)
     assert len(audio) == 2 * round(3 * 0.06 * 2 * 8000)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_nodes_speed_is_multiplied_by_the_requests(fake: FakeXunfei, mode: str) -> None:
+    async with speaking(fake, mode=mode, speed=1.149) as (engine, _):
+        await spoken(engine)
+        await spoken(engine, speed=2.0)
+        _, failure = await until_failed(engine, speed=2.5)
+    assert [order.manner.speed for order in fake.orders] == [60, 100]
+    assert isinstance(failure, InvalidRequest)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -48,6 +48,26 @@ def test_a_speed_beyond_the_levels_is_refused(factor: float) -> None:
     assert caught.value.param == "speed"
 
 
+@pytest.mark.parametrize(
+    ("usual", "factor", "level"),
+    [(1.149, 1, 60), (1.149, 0.5, 10), (1.149, 2, 100), (0.758, 2, 80), (0.758, 0.5, 0), (2, 0.5, 50)],
+)
+def test_a_usual_speed_is_multiplied_as_far_as_the_levels_go(usual: float, factor: float, level: int) -> None:
+    assert speed_level(factor, usual) == level
+
+
+@pytest.mark.parametrize(("usual", "factor"), [(0.5, 4), (2, 0.25)])
+def test_a_usual_speed_excuses_no_factor_beyond_the_levels(usual: float, factor: float) -> None:
+    with pytest.raises(InvalidRequest, match=r"speeds are 0\.5 to 2"):
+        speed_level(factor, usual)
+
+
+@pytest.mark.parametrize("level", range(101))
+def test_a_level_as_a_factor_of_three_decimals_is_that_level(level: int) -> None:
+    """The formula of docs/how-to/xunfei.md: a service with a fixed level can be replaced exactly."""
+    assert speed_level(1, round(2 ** ((level - 50) / 50), 3)) == level
+
+
 @pytest.mark.parametrize(("factor", "level"), [(0, 0), (0.5, 25), (1, 50), (2, 100)])
 def test_a_volume_is_in_proportion(factor: float, level: int) -> None:
     assert volume_level(factor) == level

@@ -113,6 +113,7 @@ def test_a_secret_that_is_not_there_is_named(
         *(("TTE", value) for value in ("utf-8", "latin-1")),
         *(("SAMPLE_RATE", value) for value in ("24000", "44100", "0", "16k")),
         *(("VOLUME", value) for value in ("-0.1", "2.1", "nan", "loud")),
+        *(("SPEED", value) for value in ("0.49", "2.1", "nan", "fast")),
         *(("PITCH", value) for value in ("0.4", "2.1", "inf")),
         *(("ATTEMPTS", value) for value in ("0", "21", "1.5")),
         *(
@@ -164,6 +165,7 @@ def test_variables_of_xunfei_do_not_concern_other_engines(monkeypatch: pytest.Mo
         ("SAMPLE_RATE", "8000", "rate", 8000),
         ("URL", "wss://tts-api-sg.xf-yun.com/v2/tts", "address", "wss://tts-api-sg.xf-yun.com/v2/tts"),
         ("URL", "", "address", "wss://tts-api.xfyun.cn/v2/tts"),
+        ("SPEED", "1.149", "speed", 1.149),
         ("VOLUME", "0", "volume", 0.0),
         ("TTE", "GB18030", "tte", "GB18030"),
         ("PROXY", "http://user:pass@proxy:3128", "proxy", "http://user:pass@proxy:3128"),
