@@ -36,7 +36,8 @@ class Choice:
         4. the default one
         5. the only one that lives
 
-        within_s: bound on waiting for nodes that were not heard of yet, or whose voices are not known yet.
+        within_s: bound on waiting for nodes that were not heard of yet, or whose voices are not known yet. A
+        default one that is ready waits for none that is starting.
 
         Raises:
             InvalidRequest: a name is no subject token.
@@ -94,6 +95,7 @@ class Choice:
                 listed = (await self._told([default], ends_at))[default]
                 if listed is not None and (not listed.voices or has(default, listed)):
                     return default
+                late = []  # they may never start: what nobody has is the default one's to refuse
             lists = await self._told(ready, ends_at)
             owners = [model for model, each in lists.items() if each is not None and has(model, each)]
             silent = [*late, *(model for model, each in lists.items() if each is None)]

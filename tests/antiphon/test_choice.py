@@ -131,14 +131,31 @@ async def test_a_model_that_appears_later_is_chosen_at_once(
     assert await tts.resolve(None) == "a"
 
 
-async def test_a_voice_that_nobody_has_waits_for_a_model_that_is_starting(
+async def test_a_default_that_is_ready_waits_for_no_model_that_is_starting(
     caller: StartClient, start_model: StartModel
 ) -> None:
     tts = await caller(timing=QUICK, default_model="a")
     await start_model(tts, "a", "anna")
+    await start_model(tts, "c", "cleo")
+    late = await start_model(tts, "b", "bob", tells=False, state="starting", voices_hash="", idle=0)
+
+    async def who_has(voice: str | None) -> str:
+        return await asyncio.wait_for(tts.resolve(None, voice, within_s=10 * GUARD_S), GUARD_S)
+
+    assert [await who_has(voice) for voice in (None, "anna", "cleo")] == ["a", "a", "c"]
+    assert await who_has("bob") == "a", "it may never start; what is nobody's is the default one's to refuse"
+    await late.tell()
+    await late.beat(tts)
+    assert await who_has("bob") == "b"
+
+
+async def test_without_a_default_a_voice_that_nobody_has_waits_for_a_model_that_is_starting(
+    caller: StartClient, start_model: StartModel
+) -> None:
+    tts = await caller(timing=QUICK)
+    await start_model(tts, "a", "anna")
     late = await start_model(tts, "b", "bob", tells=False, state="starting", voices_hash="", idle=0)
     assert await tts.resolve(None, "anna") == "a", "it holds up nobody else"
-    assert await tts.resolve(None) == "a"
     resolving = asyncio.create_task(tts.resolve(None, "bob"))
     with pytest.raises(NoNodes, match="b did not tell their voices, of which 'bob' may be one"):
         await tts.resolve(None, "bob", within_s=0.05)
