@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from antiphon.heartbeat import VoiceList
+from antiphon.openai_voices import OPENAI_VOICES
 from antiphon.subjects import check_token
 
 OPENAI_MODELS: Final = "tts-1,tts-1-hd,gpt-4o-mini-tts"
-OPENAI_VOICES: Final = (
-    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"),
-    *("shimmer", "verse"),
-)
 
 ModelAliases = Mapping[str, str | None]
 """Alias to model; None is the default model."""

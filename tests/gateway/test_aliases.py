@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from antiphon.heartbeat import Voice, VoiceList
+from antiphon.openai_voices import OPENAI_VOICES
 from antiphon.settings import SettingsError, load
 from gateway.aliases import (
     OPENAI_MODELS,
-    OPENAI_VOICES,
     other_names,
     parse_model_aliases,
     parse_voice_aliases,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import av
 import pytest
 
+from antiphon.openai_voices import OPENAI_VOICES
 from antiphon.request import CONTENT_TYPES
-from gateway.aliases import OPENAI_VOICES
 from tests.conftest import until_ready
 
 if TYPE_CHECKING:

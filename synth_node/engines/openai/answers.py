@@ -19,13 +19,10 @@ from antiphon.errors import (
     UnknownVoice,
 )
 from antiphon.heartbeat import Voice
+from antiphon.openai_voices import OPENAI_VOICES
 from synth_node.engines.openai.settings import API_KEY, PREFIX
 from synth_node.network.trouble import Busy, Failing, Misconfigured, clean
 
-OPENAI_VOICES: Final = (
-    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage"),
-    *("shimmer", "verse"),
-)
 _MAX_VOICES: Final = 2000
 _NO_MONEY: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _NO_MODEL: Final = {"model_not_found", "invalid_model"}

@@ -28,8 +28,9 @@ from aiohttp import (
 
 from antiphon.errors import EngineFailed, SpeechError
 from antiphon.heartbeat import Voice
+from antiphon.openai_voices import OPENAI_VOICES
 from synth_node.engine_info import EngineInfo
-from synth_node.engines.openai.answers import OPENAI_VOICES, failure, listed_voices
+from synth_node.engines.openai.answers import failure, listed_voices
 from synth_node.engines.openai.samples import Samples, check_kind
 from synth_node.engines.openai.settings import PREFIX, OpenAISettings
 from synth_node.network.attempts import Attempts

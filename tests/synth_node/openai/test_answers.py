@@ -21,8 +21,8 @@ from antiphon.errors import (
     UnknownVoice,
 )
 from antiphon.heartbeat import Voice
+from antiphon.openai_voices import OPENAI_VOICES
 from synth_node.engines.openai.answers import (
-    OPENAI_VOICES,
     Told,
     failure,
     listed_voices,
