@@ -6,6 +6,7 @@ import asyncio
 
 from antiphon.client import TtsClient
 from antiphon.heartbeat import VoiceList
+from antiphon.openai_voices import OPENAI_VOICES
 from gateway.aliases import other_names, parse_model_aliases, parse_voice_aliases
 from gateway.config import GatewaySettings
 
@@ -46,7 +47,11 @@ class Names:
 
         def has(model: str, listed: VoiceList) -> bool:
             alike = self.voices.get((None, voice or ""), voice or "")
-            return (model, voice) in self.voices or listed.find(alike) is not None
+            return (model, voice) in self.voices or listed.find(alike) is not None or deals(model)
+
+        def deals(model: str) -> bool:
+            configured = (alias for _, alias in self.voices)
+            return model == client.default_model and voice in OPENAI_VOICES and voice not in configured
 
         model = await client.resolve(model, voice, within_s=within_s, has=has)
         if voice is None:

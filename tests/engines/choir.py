@@ -32,6 +32,11 @@ class Bass(_Singer):
     ms = MS["bass"]
 
 
+class Nova(_Singer):
+    voices = ("nova",)
+    ms = MS["bass"]
+
+
 class Whoever(_Singer):
     """It lists no voices, so it takes any."""
 

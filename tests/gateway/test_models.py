@@ -217,14 +217,31 @@ async def test_a_model_that_nobody_has_is_refused_with_those_that_there_are(
 
 
 async def test_configured_names_of_voices_choose_too(choir_of: StartChoir, singers: Subjects) -> None:
-    aliases = "narrator=bob, whoever:ghost=boo, alto:bob=anna"
+    aliases = "narrator=bob, whoever:ghost=boo, alto:bob=anna, whoever:nova=boo, echo=chief"
     async with choir_of(singers, *MS, voice_aliases=aliases, model="alto") as choir:
         assert await like_openai(choir, voice="narrator") == "bass"
         assert await like_openai(choir, voice="ghost") == "whoever"
         assert await like_openai(choir, voice="bob") == "alto", "the default one has it by that name too"
         assert await over_the_websocket(choir, voice="narrator") == "bass"
         assert await like_openai(choir, voice="alloy") == "alto", "OpenAI's names are the default one's"
+        assert await like_openai(choir, voice="nova") == "whoever", "but not those that are configured"
+        assert await like_openai(choir, voice="echo") == "bass"
         assert await over_tts(choir, voice="narrator") == "unknown_voice", "they are names under /v1"
+
+
+async def test_openai_s_names_are_the_default_one_s_whoever_else_has_them(
+    choir_of: StartChoir, nats_url: str, subjects: Subjects
+) -> None:
+    async with (
+        choir_of(subjects, model="alto") as choir,
+        node_process(nats_url, subjects, **alto()),
+        node_process(nats_url, subjects, engine=f"{CHOIR}:Nova", model="bass"),
+    ):
+        await ready(choir, "alto", "bass")
+        assert await like_openai(choir, voice="nova") == "alto", "as the list of voices says"
+        assert {voice["model"] for voice in await choir.listed() if voice["id"] == "nova"} == {"alto", "bass"}
+        assert await like_openai(choir, voice="nova", model="bass") == "bass"
+        assert await over_tts(choir, voice="nova") == "bass", "they are names under /v1"
 
 
 async def test_voices_of_all_models_are_listed_once_for_each(choir_of: StartChoir, singers: Subjects) -> None:
