@@ -104,7 +104,7 @@ class Choice:
                 break
             await asyncio.sleep(min(_LOOK_AGAIN_S, max(ends_at - loop.time(), 0.0)))
         if silent and not decided:
-            unknown = f"{_in_words(silent)} did not tell their voices, of which {voice[:80]!r} may be one"
+            unknown = f"{voice[:80]!r} may be a voice of {_in_words(silent)}, whose voices are not known yet"
             raise NoNodes(unknown, param="voice")
         if len(owners) > 1:
             both = f"name a model: {_in_words(owners)} have a voice {voice[:80]!r}"

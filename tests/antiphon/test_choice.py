@@ -157,7 +157,7 @@ async def test_without_a_default_a_voice_that_nobody_has_waits_for_a_model_that_
     late = await start_model(tts, "b", "bob", tells=False, state="starting", voices_hash="", idle=0)
     assert await tts.resolve(None, "anna") == "a", "it holds up nobody else"
     resolving = asyncio.create_task(tts.resolve(None, "bob"))
-    with pytest.raises(NoNodes, match="b did not tell their voices, of which 'bob' may be one"):
+    with pytest.raises(NoNodes, match="'bob' may be a voice of b, whose voices are not known yet"):
         await tts.resolve(None, "bob", within_s=0.05)
     assert not resolving.done()
     await late.tell()
