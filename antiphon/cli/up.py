@@ -65,7 +65,7 @@ class Plan:
 @click.option(
     "--engine", "engines", multiple=True, show_default=f"SYNTH_ENGINE, else {DEFAULT_ENGINE}",
     help="espeak, piper, command, openai, xunfei, tone, module:attribute or path.py:attribute; "
-    "several times for several models.",
+    "several times for several models, which all get the same SYNTH_* variables.",
 )  # fmt: skip
 @click.option(
     "--model", "models", multiple=True, show_default="SYNTH_MODEL, else the engine's own name",
