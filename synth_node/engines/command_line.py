@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import string
-from itertools import pairwise
 from typing import Any
 
 from .user import Refused
@@ -16,8 +15,10 @@ PLACEHOLDERS = frozenset({"text", "voice", "output"}) | SPEEDS
 NORMAL_WORDS_PER_MINUTE = 175
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 """Linux takes 32 pages for one argument and the NUL behind it."""
-_INTERPRETER = re.compile(r"(a|ba|da|fi|k|z)?sh|busybox|python[\d.]*|perl|ruby|node")
-_SCRIPT_OPTION = re.compile(r"-[a-z]*[ce]|--eval")
+_SEPARATES = re.compile(r"[\s'\"`]")
+"""What makes several words of one argument, for whoever takes it apart."""
+_INTERPRETER = re.compile(r"(a|ba|da|fi|k|z)?sh|python[\d.]*|perl|php|ruby|node|lua|osascript")
+_SCRIPT_OPTION = re.compile(r"-[A-Za-z]*[ceEr]|--eval")
 
 
 def split_command(command: str) -> list[str]:
@@ -50,16 +51,30 @@ def split_command(command: str) -> list[str]:
 
 
 def _check_scripts(parts: list[str]) -> None:
-    """Refuse a text within a script that stands in the command: it would be run."""
-    interpreted = False
-    for before, part in pairwise(parts):
-        interpreted = interpreted or _INTERPRETER.fullmatch(os.path.basename(before)) is not None
-        is_script = interpreted and _SCRIPT_OPTION.fullmatch(before)
-        if is_script and placeholders([part]) & {"text", "voice"}:
+    """Refuse a text within a script that stands in the command: it would be run.
+
+    An argument with words of its own around the placeholder is taken for a script. The interpreters are for
+    what cannot be told by that: a script that is nothing but the placeholder, and ssh, whose other end puts
+    its arguments together for a shell.
+    """
+    for i, part in enumerate(parts):
+        given = placeholders([part]) & {"text", "voice"}
+        before = part.partition("{")[0] or parts[i - 1]
+        if given and (
+            any(_SEPARATES.search(literal) for literal, *_ in string.Formatter().parse(part))
+            or (_SCRIPT_OPTION.fullmatch(before) and _is_of_interpreter(parts[:i]))
+            or ("text" in given and "ssh" in map(os.path.basename, parts[:i]))
+        ):
             raise ValueError(
-                "what a caller writes would be run as a part of the script; let that read its standard "
-                "input, or hand the placeholder on: sh -c '... \"$1\"' sh {text}"
+                f"what a caller writes could be run as a part of {part!r}; let the program read its standard "
+                "input, or hand the placeholder to a script as an argument: sh -c '... \"$1\"' sh {text}"
             )
+
+
+def _is_of_interpreter(parts: list[str]) -> bool:
+    """Tell whether an option behind these parts is an interpreter's own, not one of what it runs."""
+    program = [parts[0], *(part for part in parts[1:] if not part.startswith("-"))][-1]
+    return _INTERPRETER.fullmatch(os.path.basename(program)) is not None
 
 
 def placeholders(parts: list[str]) -> set[str]:
