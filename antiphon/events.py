@@ -1,4 +1,4 @@
-"""The stream protocol: what a node sends for one run, and what the caller sends back. No I/O."""
+"""The stream protocol: what a node sends for one run. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgpack
 
 from antiphon.errors import MalformedMessage
 from antiphon.subjects import check_token
-from antiphon.wire import decode_map, encode_map, require
+from antiphon.wire import require
 
 MAX_CHUNK_BYTES: Final = 128 * 1024
 _MAX_SECONDS: Final = 1e9
@@ -263,52 +263,3 @@ def decode_event(data: bytes) -> tuple[str, Event]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """The caller has consumed `bytes` more bytes of a run's audio, `total` since its beginning.
-
-    A total is right even if an earlier credit was lost; None from a caller that sends none.
-    """
-
-    run: str
-    bytes: int
-    total: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """The caller wants no more of a run."""
-
-    run: str
-
-
-def encode_credit(credit: Credit) -> bytes:
-    """Return {run, bytes, total}."""
-    return encode_map({"run": credit.run, "bytes": credit.bytes, "total": credit.total})
-
-
-def decode_credit(data: bytes) -> Credit:
-    """Read {run, bytes} and perhaps total. Raises MalformedMessage."""
-    values = decode_map(data)
-    run, n_bytes = values.get("run"), values.get("bytes")
-    if not isinstance(run, str) or not isinstance(n_bytes, int) or isinstance(n_bytes, bool) or n_bytes < 0:
-        raise MalformedMessage("a credit is {run, bytes}")
-    total = values.get("total")
-    if total is not None and (not isinstance(total, int) or isinstance(total, bool) or total < 0):
-        raise MalformedMessage("a credit's total is a number of bytes")
-    return Credit(run, n_bytes, total)
-
-
-def encode_cancel(cancel: Cancel) -> bytes:
-    """Return {run}."""
-    return encode_map({"run": cancel.run})
-
-
-def decode_cancel(data: bytes) -> Cancel:
-    """Read {run}. Raises MalformedMessage."""
-    run = decode_map(data).get("run")
-    if not isinstance(run, str):
-        raise MalformedMessage("a cancel is {run}")
-    return Cancel(run)

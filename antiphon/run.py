@@ -12,19 +12,8 @@ import nats.errors
 
 from antiphon.connection import Connection
 from antiphon.errors import RunLost, SpeechError
-from antiphon.events import (
-    AudioChunk,
-    Cancel,
-    Credit,
-    End,
-    Event,
-    Failure,
-    Progress,
-    Segment,
-    Words,
-    encode_cancel,
-    encode_credit,
-)
+from antiphon.events import AudioChunk, End, Event, Failure, Progress, Segment, Words
+from antiphon.feedback import Cancel, Credit, encode_cancel, encode_credit
 from antiphon.request import DEFAULT_WINDOW_BYTES
 from antiphon.subjects import Subjects, service
 

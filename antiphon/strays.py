@@ -12,7 +12,8 @@ from nats.aio.msg import Msg
 from antiphon.background import Spawn
 from antiphon.connection import Connection
 from antiphon.errors import MalformedMessage
-from antiphon.events import Cancel, End, Failure, decode_event, encode_cancel
+from antiphon.events import End, Failure, decode_event
+from antiphon.feedback import Cancel, encode_cancel
 
 _SPACING_S: Final = 1.0
 _MAX_REMEMBERED: Final = 1000

@@ -21,7 +21,7 @@ from antiphon.background import Spawn
 from antiphon.cluster import Cluster
 from antiphon.connection import Connection
 from antiphon.errors import MalformedMessage
-from antiphon.events import decode_cancel, decode_credit
+from antiphon.feedback import decode_cancel, decode_credit
 from antiphon.heartbeat import (
     State,
     decode_waiting,

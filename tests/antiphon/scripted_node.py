@@ -10,15 +10,8 @@ from typing import Any, Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from antiphon.events import (
-    Accepted,
-    AudioChunk,
-    End,
-    Failure,
-    decode_cancel,
-    decode_credit,
-    encode_event,
-)
+from antiphon.events import Accepted, AudioChunk, End, Failure, encode_event
+from antiphon.feedback import decode_cancel, decode_credit
 from antiphon.heartbeat import Heartbeat, encode_heartbeat
 from antiphon.request import decode_request
 from antiphon.subjects import Subjects, service

@@ -18,7 +18,8 @@ from antiphon.errors import (
     SpeechError,
     TextTooLong,
 )
-from antiphon.events import Accepted, AudioChunk, Failure, Progress, decode_cancel, encode_event
+from antiphon.events import Accepted, AudioChunk, Failure, Progress, encode_event
+from antiphon.feedback import decode_cancel
 from antiphon.heartbeat import Running, Waiting, decode_waiting
 from antiphon.request import SpeechRequest
 from antiphon.run import Timing

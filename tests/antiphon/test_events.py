@@ -15,8 +15,6 @@ from antiphon.events import (
     MAX_CHUNK_BYTES,
     Accepted,
     AudioChunk,
-    Cancel,
-    Credit,
     End,
     Failure,
     Position,
@@ -25,13 +23,10 @@ from antiphon.events import (
     Unknown,
     Word,
     Words,
-    decode_cancel,
-    decode_credit,
     decode_event,
-    encode_cancel,
-    encode_credit,
     encode_event,
 )
+from antiphon.feedback import Cancel, Credit, decode_cancel, decode_credit, encode_cancel, encode_credit
 
 INTS = st.integers(0, 2**63)
 INTS32 = st.integers(0, 2**32)

@@ -15,7 +15,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 import antiphon
-from antiphon import events, heartbeat, request, subjects
+from antiphon import events, feedback, heartbeat, request, subjects
 from antiphon.cli import main as command
 from antiphon.errors import SpeechError
 from antiphon.settings import variable
@@ -128,8 +128,8 @@ def test_every_stream_message_has_its_line() -> None:
     [
         ("Heartbeat", heartbeat.Heartbeat),
         ("Waiting", heartbeat.Waiting),
-        ("Cancel", events.Cancel),
-        ("Credit", events.Credit),
+        ("Cancel", feedback.Cancel),
+        ("Credit", feedback.Credit),
     ],
 )
 def test_every_key_of_a_message_has_its_line(heading: str, message: type) -> None:

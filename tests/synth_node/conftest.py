@@ -17,7 +17,8 @@ from nats.aio.msg import Msg
 
 from antiphon.background import background
 from antiphon.connection import connected
-from antiphon.events import Cancel, Credit, Event, decode_event, encode_cancel, encode_credit
+from antiphon.events import Event, decode_event
+from antiphon.feedback import Cancel, Credit, encode_cancel, encode_credit
 from antiphon.inbox import inboxes
 from antiphon.subjects import Subjects
 from synth_node.audio.encode import Mp3Encoder
