@@ -158,7 +158,7 @@ class ModelQueue:
             head = self.fifo.pop(0)
             head.queued = False
             if head.wanted:
-                return await self._dispatcher.claim(head, self.on_outcome)
+                return await self._dispatcher.claims.send(head, self.on_outcome)
         return None
 
     async def _rest(self) -> None:
