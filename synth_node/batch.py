@@ -20,7 +20,7 @@ class Batch:
     """Utterances that the engine makes at once; one work for whoever keeps the engine.
 
     idle_s: longest silence of the engine, for all of them. bound_s: on all of its work. on_unwanted: called
-    when the engine is still at it, and nobody wants any of it.
+    once, when the engine is still at it, and nobody wants any of it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Batch:
             self.succeeded = self.succeeded or member.succeeded
             self._forget(member)
             self.release(member)
-            self._look_for_listeners()
+            self._want_no_more(member)
         self.streamed = self.streamed or member.streamed
         return not self._members
 
@@ -78,13 +78,15 @@ class Batch:
         """Keep nothing more of one of them."""
         if member in self._wanted and not self._process.ended.done():
             member.drop()
-            self._wanted.discard(member)
             self._process.send("C", member.number)
-            self._look_for_listeners()
+            self._want_no_more(member)
 
-    def _look_for_listeners(self) -> None:
-        if self._members and not self._wanted:
-            self._on_unwanted(self)
+    def _want_no_more(self, member: Member) -> None:
+        """Tell, once, when that was the last that somebody wanted, and the engine is at others still."""
+        if member in self._wanted:
+            self._wanted.discard(member)
+            if self._members and not self._wanted:
+                self._on_unwanted(self)
 
     def drop(self) -> None:
         """Keep none of its audio from now on."""
@@ -99,7 +101,6 @@ class Batch:
 
     def _forget(self, member: Member) -> None:
         del self._members[member.number]
-        self._wanted.discard(member)
         if not self._members:
             self._watch.cancel()
             self._working.stop()

@@ -187,6 +187,8 @@ class EngineHost:
         process, current = self._process, self._current
         if current is None or current is not work or process is None or process.ended.done():
             return
+        if self._overdue is not None:  # it has been left; a second timer would outlive the work
+            return
         process.send("C", current.number)
         current.drop()
         patience_s = max(self.start_up_s, MIN_STOP_S)

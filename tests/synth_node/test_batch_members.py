@@ -217,6 +217,24 @@ async def test_a_call_that_blocks_for_nobody_is_killed(notes: Notes) -> None:
     assert len({event["pid"] for event in notes.all() if "pid" in event}) == 2
 
 
+async def test_what_was_left_and_has_ended_does_not_kill_the_next_batch(notes: Notes, tmp_path: Path) -> None:
+    patience_s = 1.0  # as long as a restart would take
+    async with sharing("Whole", 4, warm_up=f"sleep {patience_s}") as hosts:
+        members = [host.speak(EngineRequest(f"wait {tmp_path / 'first'}")) for host in hosts]
+        await soon(lambda: len(notes.batches()) == 2, "it runs")
+        for host, member in zip(hosts, members, strict=True):
+            host.leave(member)
+        left_at = asyncio.get_running_loop().time()
+        (tmp_path / "first").touch()
+        text = f"wait {tmp_path / 'second'}"
+        said = asyncio.create_task(say_all(hosts, *[text] * 4))
+        await soon(lambda: len(notes.batches()) == 3, "the next one runs")
+        await asyncio.sleep(left_at + 2 * patience_s - asyncio.get_running_loop().time())
+        (tmp_path / "second").touch()
+        assert await said == [text] * 4
+    assert len({event["pid"] for event in notes.all() if "pid" in event}) == 1, "nothing was killed"
+
+
 # -- what becomes of all
 
 
