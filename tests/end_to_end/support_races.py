@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import psutil
 
@@ -136,13 +137,20 @@ class KillNode(Fault):
         await scene.group.restart_nodes()
 
 
+_RESTARTED: Final = '"engine restarted"'
+
+
 class KillEngine(Fault):
-    """kill -9 of the engine's process of the slot in charge."""
+    """kill -9 of the engine's process of the slot in charge; until it has another, the slot is no member."""
 
     async def strike(self, scene: Scene) -> None:
-        for engine in psutil.Process(scene.charge.pid).children():
+        node = scene.charge.process
+        n_restarts = node.log.count(_RESTARTED)
+        for engine in psutil.Process(node.pid).children():
             engine.kill()
         scene.release()
+        # Before, it may seem to be armed and free, for it has not noticed yet.
+        await until(lambda: node.log.count(_RESTARTED) > n_restarts, "an engine that is restarted")
 
 
 class Freeze(Fault):
