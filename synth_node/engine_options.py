@@ -13,11 +13,11 @@ class EngineOptions:
 
     python: interpreter of the engine's own environment; None is the node's. voice: for requests that name
     none; None is the engine's own. settings: what a built-in engine is made with. env: what is added to the
-    node's environment. warm_up: a text that is spoken to nobody before the engine counts as started.
-    idle_s: longest silence of an engine at work; a longer one counts as a hang. start_s: bound on its start.
-    segment_s, segment_s_per_character: bound on its own time for a segment, which grows with the text.
-    recycle_after: segments after which its process is replaced; 0 is never. memory_bytes: of its process and
-    its helpers, after which it is replaced; 0 is any.
+    node's environment, without our own variables. warm_up: a text that is spoken to nobody before the engine
+    counts as started. idle_s: longest silence of an engine at work; a longer one counts as a hang. start_s:
+    bound on its start. segment_s, segment_s_per_character: bound on its own time for a segment, which grows
+    with the text. recycle_after: segments after which its process is replaced; 0 is never. memory_bytes: of
+    its process and its helpers, after which it is replaced; 0 is any.
     """
 
     python: str | None = None

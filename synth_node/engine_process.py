@@ -21,6 +21,8 @@ from synth_node.engines.session import kill_session
 
 CHILD: Final = Path(__file__).with_name("engine_child.py")
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
+OURS: Final = ("ANTIPHON_", "GATEWAY_", "NATS_", "SYNTH_", "XUNFEI_")
+"""Beginnings of the variables that are ours; they may hold credentials, which are no engine's business."""
 END_S: Final = 5.0
 """Bound on the wait for a killed process."""
 
@@ -68,7 +70,8 @@ class EngineProcess(asyncio.Protocol):
     ) -> EngineProcess:
         """Start a process that runs engine_child.py; it is not ready yet.
 
-        Call it in the main thread: the process dies with the thread that started it. env: is added to ours.
+        Call it in the main thread: the process dies with the thread that started it. env: is added to
+        our environment, of which it gets all but OURS.
 
         Raises:
             EngineUnavailable: there is no such interpreter.
@@ -88,7 +91,7 @@ class EngineProcess(asyncio.Protocol):
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C in a terminal must not reach it: the node drains. And its helpers die with it.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+                env={**_not_ours(), "PYTHONUNBUFFERED": "1", **env},
             )
         except BaseException as exc:
             ours.close()
@@ -235,6 +238,11 @@ class EngineProcess(asyncio.Protocol):
         self._transport.close()
         self._output.close()
         return self._why or died_of(self._process.returncode)
+
+
+def _not_ours() -> dict[str, str]:
+    """Return the variables that are not ours; settings are read without regard to case."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(OURS)}
 
 
 def died_of(returncode: int | None) -> str:

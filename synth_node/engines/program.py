@@ -16,8 +16,6 @@ LINGER_S = 1.0
 """Longest silence of what a program that has ended left behind with its output in hand."""
 READ_BYTES = 64 * 1024
 MESSAGE_CHARACTERS = 500
-OURS = ("ANTIPHON_", "GATEWAY_", "NATS_", "SYNTH_", "XUNFEI_")
-"""Beginnings of the variables that are ours; they may hold credentials."""
 
 
 class Failed(Exception):
@@ -48,7 +46,6 @@ def run(arguments: list[bytes], text: bytes | None, emit: Any, *, audio_on_stdou
                     stdin=subprocess.DEVNULL if text is None else subprocess.PIPE,
                     stdout=subprocess.PIPE if audio_on_stdout else messages_end,
                     stderr=messages_end,
-                    env={key: value for key, value in os.environ.items() if not key.upper().startswith(OURS)},
                     process_group=0,  # a script that signals its group must not hit this process
                 )
             )

@@ -44,7 +44,12 @@ class Canary:
     async def start(self, model: str) -> None:
         """Start a node."""
         node = node_process(
-            self.server.url, Subjects(), engine=TELLING, model=model, slots=2, segment_characters=60
+            *(self.server.url, Subjects()),
+            engine=TELLING,
+            model=model,
+            slots=2,
+            segment_characters=60,
+            slot_env=f"MODEL={model}",
         )
         self.nodes.append(await self.stack.enter_async_context(node))
 

@@ -18,7 +18,7 @@ def tts_api(text: str, voice: str) -> bytes:
         time.sleep(float(voice or 0.0) * len(text))
     while "/" in voice and FIRST not in text and not os.path.exists(voice):
         time.sleep(0.005)
-    level = LEVELS[os.environ["SYNTH_MODEL"]]
+    level = LEVELS[os.environ["MODEL"]]
     return array.array("h", [level] * (SAMPLES_PER_CHARACTER * len(text))).tobytes()
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from synth_node.engine_host import EngineHost
+from synth_node.engine_options import EngineOptions
 from synth_node.slot_env import env_of_slot, read_slot_env
 from tests.synth_node.conftest import StartNode
 
 ENGINE = """
-import os
+import json, os
 with open(os.environ["SEEN"], "w") as file:
     file.write(os.environ["GPU"])
+with open(os.environ["SEEN"] + ".all", "w") as file:
+    json.dump(dict(os.environ), file)
 def tts_api(text):
     return bytes(16000)
 tts_api.sample_rate = 8000
@@ -52,6 +57,28 @@ def test_each_slot_gets_its_own(text: str, of_slots: list[dict[str, str]]) -> No
 def test_a_bad_entry_is_one_sentence(text: str, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         read_slot_env(text)
+
+
+async def test_an_engine_sees_its_own_variables_and_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(ENGINE)
+    for name in (
+        "NATS_URL",
+        "SYNTH_X",
+        "GATEWAY_API_KEYS",
+        "ANTIPHON_NATS_TOKEN",
+        "nats_url",
+        "XUNFEI_API_KEY",
+    ):
+        monkeypatch.setenv(name, "SECRET")
+    monkeypatch.setenv("OF_THE_ENGINE", "yes")
+    options = EngineOptions(env={"SEEN": str(tmp_path / "seen"), "GPU": "1", "NATS_OF_THE_SLOT": "told"})
+    async with EngineHost(f"{tmp_path / 'mine.py'}:tts_api", slot=0, options=options):
+        seen = json.loads((tmp_path / "seen.all").read_text())
+    assert seen["OF_THE_ENGINE"] == "yes"
+    assert seen["NATS_OF_THE_SLOT"] == "told"
+    assert "SECRET" not in seen.values()
 
 
 async def test_the_engines_of_a_node_see_what_is_their_slots(start: StartNode, tmp_path: Path) -> None:
