@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import Final
 
-from synth_node.engine_memory import memory_of
+from synth_node.engine_memory import memory_of_all
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineProcess, EngineUnavailable
 
@@ -69,4 +69,4 @@ class Wear:
                 process.kill(f"the engine takes {used // _MIB} MiB")
 
     async def _memory(self, pid: int, bound: int) -> int:
-        return await asyncio.to_thread(memory_of, pid, bound) if self._memory_bytes else 0
+        return await asyncio.to_thread(memory_of_all, pid, bound) if self._memory_bytes else 0

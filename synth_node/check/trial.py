@@ -11,12 +11,12 @@ from typing import Final
 
 from antiphon.errors import EngineCrashed, EngineFailed, SpeechError
 from synth_node.audio.decode import PulledFile, decoded
-from synth_node.check.memory import Memory, memory_of
 from synth_node.check.printed import Printed
 from synth_node.check.wish import Wish, usual_s
 from synth_node.config import SynthSettings
 from synth_node.engine_host import MAX_BACK_OFF_S, EngineHost
 from synth_node.engine_info import EngineInfo
+from synth_node.engine_memory import Memory, memory_of
 from synth_node.engine_process import EngineUnavailable
 from synth_node.engine_settings import EngineSettings
 from synth_node.host import EngineRequest, Host, NotStarted

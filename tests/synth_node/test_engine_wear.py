@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed
 from antiphon.request import SpeechRequest
+from synth_node import engine_memory
 from synth_node.engine_host import EngineHost
-from synth_node.engine_memory import memory_of
+from synth_node.engine_memory import memory_of_all
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineUnavailable
 from synth_node.synthesizer import Synthesizer
@@ -156,7 +157,7 @@ async def test_its_helpers_count(tmp_path: Path) -> None:
 async def test_pages_that_a_helper_shares_count_once(tmp_path: Path) -> None:
     async with engine(tmp_path, memory_bytes=150 * MIB) as each:
         first = await each.speak("leak_and_fork 90")
-        assert memory_of(first, 10**12) > 180 * MIB > 150 * MIB > memory_of(first, 0) > 90 * MIB
+        assert memory_of_all(first, 10**12) > 180 * MIB > 150 * MIB > memory_of_all(first, 0) > 90 * MIB
         assert await each.speak("hello") == first
 
 
@@ -165,6 +166,18 @@ async def test_one_that_takes_far_too_much_is_killed_in_the_midst_of_an_utteranc
         with pytest.raises(EngineCrashed, match=r"the engine takes 2\d\d MiB"):
             await each.speak("leak_and_hang 200")
         first = each.pids()[-1]
+        assert await each.speak("hello") != first
+
+
+async def test_the_bound_holds_where_the_system_does_not_tell_what_processes_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = engine_memory._read
+    monkeypatch.setattr(
+        engine_memory, "_read", lambda pid, name: "" if name == "smaps_rollup" else read(pid, name)
+    )
+    async with engine(tmp_path, memory_bytes=100 * MIB) as each:
+        first = await each.speak("leak 110")
         assert await each.speak("hello") != first
 
 
@@ -179,7 +192,7 @@ def test_the_memory_of_a_process_that_has_ended_is_none() -> None:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    assert memory_of(child, 10**12) == memory_of(child, 0) == 0
+    assert memory_of_all(child, 10**12) == memory_of_all(child, 0) == 0
 
 
 async def test_a_node_whose_engine_is_replaced_all_the_time_loses_nothing(
