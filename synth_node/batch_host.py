@@ -50,7 +50,12 @@ class BatchEngine:
                     self._tell(None)
                     await self._serve()
             except EngineUnavailable as exc:
-                _log.error("engine does not start", process=self._number, again_in_s=START_AGAIN_S)
+                _log.error(
+                    "engine does not start",
+                    process=self._number,
+                    reason=str(exc),
+                    again_in_s=START_AGAIN_S,
+                )
                 self._tell(exc)
             await asyncio.sleep(START_AGAIN_S)
 

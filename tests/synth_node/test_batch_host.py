@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from antiphon.background import background
 from antiphon.errors import EngineFailed, UnknownVoice
@@ -110,17 +111,21 @@ async def test_an_engine_that_does_not_start_is_told_to_every_slot_and_tried_aga
     monkeypatch.setattr("synth_node.batch_host.START_AGAIN_S", 0.01)
     monkeypatch.setenv("BROKEN", str(tmp_path / "broken"))
     (tmp_path / "broken").touch()
-    async with engine_of(BATCHES + "Broken") as engine:
-        hosts = [BatchHost(engine) for _ in range(3)]
-        starts = (host.__aenter__() for host in hosts)
-        told = await asyncio.gather(*starts, return_exceptions=True)
-        assert all(isinstance(each, EngineUnavailable) and "no weights" in str(each) for each in told)
-        (tmp_path / "broken").unlink()
-        while True:
-            with suppress(EngineUnavailable):  # the try that ran as the file went
-                await hosts[0].__aenter__()
-                break
-        assert await say(hosts[0], "back") == "back"
+    with capture_logs() as logs:
+        async with engine_of(BATCHES + "Broken") as engine:
+            hosts = [BatchHost(engine) for _ in range(3)]
+            starts = (host.__aenter__() for host in hosts)
+            told = await asyncio.gather(*starts, return_exceptions=True)
+            assert all(isinstance(each, EngineUnavailable) and "no weights" in str(each) for each in told)
+            (tmp_path / "broken").unlink()
+            while True:
+                with suppress(EngineUnavailable):  # the try that ran as the file went
+                    await hosts[0].__aenter__()
+                    break
+            assert await say(hosts[0], "back") == "back"
+    reasons = [entry["reason"] for entry in logs if entry["event"] == "engine does not start"]
+    assert reasons
+    assert all("no weights" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize("spec", ["tone", f"{ENGINES / 'forms.py'}:Full", f"{ENGINES / 'forms.py'}:pcm"])
