@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from antiphon.request import is_speakable
 from antiphon.settings import ProcessSettings, Seconds
 from antiphon.subjects import check_token
+from synth_node.built_in import BUILT_IN
 from synth_node.slot_env import read_slot_env
 from synth_node.text.segments import LEAST_MOST
 
@@ -118,6 +119,9 @@ class SynthSettings(ProcessSettings):
         slots = info.data.get("slots")
         if value is not None and slots is not None and value > slots:
             raise ValueError(f"must be at most SYNTH_SLOTS, which is {slots}")
+        built_in = BUILT_IN.get(engine := info.data.get("engine", ""))
+        if value is not None and value != slots and built_in is not None and built_in.network is not None:
+            raise ValueError(f"the engine {engine} has no processes")
         return value
 
     @field_validator("model")

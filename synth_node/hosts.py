@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from antiphon.settings import SettingsError
 from synth_node.batch_host import BatchEngine, BatchHost
 from synth_node.built_in import BUILT_IN
 from synth_node.config import MIB, SynthSettings
@@ -38,11 +37,8 @@ class Hosts:
         self._on_return = on_return
         self._network = self._open_network()
         self._engines: list[BatchEngine] = []
-        if settings.processes is None or settings.processes == settings.slots:
-            return
-        if self._network is not None:
-            raise SettingsError(f"SYNTH_PROCESSES: the engine {settings.engine} has no processes")
-        self._engines = [self._batch_engine(number) for number in range(settings.processes)]
+        if settings.processes is not None and settings.processes != settings.slots:
+            self._engines = [self._batch_engine(number) for number in range(settings.processes)]
 
     async def __aenter__(self) -> Hosts:
         """Open what slots share, without waiting for it; somebody has to run `works`."""

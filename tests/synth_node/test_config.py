@@ -149,6 +149,19 @@ def test_a_file_that_names_no_server_is_one_sentence(
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize("engine", ["xunfei", "openai"])
+def test_an_engine_behind_the_network_has_no_processes_to_share(
+    monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv("SYNTH_ENGINE", engine)
+    monkeypatch.setenv("SYNTH_SLOTS", "4")
+    monkeypatch.setenv("SYNTH_PROCESSES", "4")
+    load(SynthSettings)
+    monkeypatch.setenv("SYNTH_PROCESSES", "1")
+    with pytest.raises(SettingsError, match=f"^SYNTH_PROCESSES: the engine {engine} has no processes$"):
+        load(SynthSettings)
+
+
 def test_settings_do_not_change() -> None:
     settings = load(SynthSettings)
     with pytest.raises(ValueError, match="frozen"):
