@@ -18,7 +18,9 @@ Request = Tuple[SimpleNamespace, Any]  # noqa: UP006  (Python 3.8)
 
 
 class BatchFailed(Exception):
-    """The engine failed a whole batch, in which this utterance had begun."""
+    """The engine failed a whole batch, in which this utterance had begun: alone it may yet be spoken."""
+
+    antiphon_code = "engine_crashed"
 
 
 class Batch:
@@ -36,7 +38,8 @@ class Batch:
         """Speak all; a request that the engine cannot take never gets to it.
 
         If the engine fails the whole batch, those of which nothing has been heard are spoken one by one:
-        neither the text that broke it nor the error, which may repeat that text, is theirs.
+        neither the text that broke it nor the error, which may repeat that text, is theirs. Those of which
+        something has been heard are as if it had crashed: their callers come again, and are spoken alone.
         """
         for member in self._members:
             member.check()
@@ -53,7 +56,7 @@ class Batch:
             log_stack(exc, f"a batch of {len(members)}")
             for member in self._open():
                 if member.heard:
-                    member.fail(BatchFailed(f"{type(exc).__name__} in a batch"))
+                    member.fail(BatchFailed(f"the engine failed a whole batch: {type(exc).__name__}"))
                 else:
                     self._perform_alone(member)
 

@@ -132,6 +132,18 @@ async def test_a_text_that_kills_its_engine_costs_nobody_elses_request(
     assert sum(len(batch) > 1 for batch in notes.batches()) == 1
 
 
+async def test_a_text_that_breaks_a_stream_costs_nobody_elses_request(
+    start: StartNode, tts: TtsClient, notes: Notes
+) -> None:
+    await start(engine=STREAMING, slots=4, processes=1, batch_wait_ms=5000)
+    texts = [*(f"text {n} is still being spoken" for n in range(3)), "raise mine"]
+    *good, bad = await asyncio.gather(*(say(tts, text) for text in texts), return_exceptions=True)
+    assert good == texts[:-1]
+    assert isinstance(bad, EngineFailed)
+    assert str(bad) == "ValueError: mine"
+    assert sorted(map(len, notes.batches())) == [1, 1, 1, 1, 4]
+
+
 async def test_a_plain_request_whose_engine_died_with_it_is_spoken_alone(
     start: StartNode, raw: RawCaller, notes: Notes
 ) -> None:
