@@ -61,7 +61,7 @@ class Engine:
             raise Refused("invalid_request", "this model has no default voice; name one", "voice")
         # Many a program takes a NUL for the end.
         text = request.text.replace("\0", " ").encode("utf-8", "replace")
-        output = None if self._scratch is None else self._scratch.path("speech.wav")
+        output = self._output()
         arguments = fill(self._command, text=text.decode(), voice=voice, speed=request.speed, output=output)
         stdin = None if "text" in self._used else text
         try:
@@ -71,6 +71,13 @@ class Engine:
         finally:
             if self._scratch is not None:
                 self._scratch.clear()
+
+    def _output(self) -> str | None:
+        """Return where the program has to write its audio, if not to its standard output."""
+        try:
+            return None if self._scratch is None else self._scratch.path("speech.wav")
+        except OSError as exc:  # perhaps of this machine only
+            raise program.Failed("engine_crashed", f"no place for {{output}}: {exc.strerror}") from None
 
     def close(self) -> None:
         """Remove what was written to."""

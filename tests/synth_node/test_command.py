@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from contextlib import aclosing
@@ -154,6 +155,26 @@ async def test_what_killed_processes_left_is_removed(scratch: Path) -> None:
     async with speaker("cp /dev/null {output}"):
         assert len(os.listdir(scratch)) == 1
     assert os.listdir(scratch) == []
+
+
+async def test_a_directory_that_somebody_removed_is_made_anew(tmp_path: Path, scratch: Path) -> None:
+    (tmp_path / "sound").write_bytes(tone(0.5, RATE))
+    code = f'[ "$2" = bad ] && rm -r "$(dirname "$1")" && echo gone >&2 && exit 3; cp {tmp_path}/sound "$1"'
+    async with speaker(script(code, "{output}", "{text}")) as synthesizer:
+        with pytest.raises(EngineFailed, match="status 3: gone"):
+            await said(synthesizer, "bad")
+        assert await said(synthesizer, "good") == tone(0.5, RATE)
+        shutil.rmtree(scratch)
+        with pytest.raises(EngineCrashed, match=r"no place for \{output\}: No such file"):
+            await said(synthesizer, "good")
+        os.mkdir(scratch)
+        assert await said(synthesizer, "good") == tone(0.5, RATE)
+        (name,) = os.listdir(scratch)
+        shutil.rmtree(scratch / name)
+        os.makedirs(scratch / name / "somebody else's")
+        assert await said(synthesizer, "good") == tone(0.5, RATE)
+    assert os.listdir(scratch) == [name]
+    assert os.listdir(scratch / name) == ["somebody else's"]
 
 
 async def test_the_sound_comes_before_the_program_ends(tmp_path: Path) -> None:
