@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
+from time import monotonic
 from typing import IO, Any
 
 from .session import kill_session
 
 LINGER_S = 1.0
-"""Longest silence of what a program that has ended left behind with its output in hand."""
+"""Longest time without audio of what a program that has ended left behind with its output in hand."""
 READ_BYTES = 64 * 1024
 MESSAGE_CHARACTERS = 500
 
@@ -96,22 +97,25 @@ class _Running:
             selector.register(process.stdout, selectors.EVENT_READ, self._read_audio)
 
     def finish(self) -> None:
-        """Emit what it gives, until it has ended and its output is closed, or silent after its end."""
+        """Emit what it gives, until it has ended and its output is closed, or gives nothing after its end."""
         self._check_cancel()
         while self._process.poll() is None:
             self._wait(None)
         audio = self._process.stdout
+        ends_at = monotonic() + LINGER_S
         while not self._process.returncode and audio is not None and not audio.closed:
-            if not self._wait(LINGER_S):
+            if self._wait(max(0.0, ends_at - monotonic())):
+                ends_at = monotonic() + LINGER_S
+            elif monotonic() >= ends_at:
                 break
         self._read_messages()
 
     def _wait(self, timeout_s: float | None) -> bool:
-        """Do what can be done; return whether that was anything within the time."""
+        """Do what can be done within the time; return whether there was audio."""
         events = self._selector.select(timeout_s)
         for key, _ in events:
             key.data()
-        return bool(events)
+        return any(key.fileobj is self._process.stdout for key, _ in events)
 
     def _wake(self) -> None:
         self._woken.read(READ_BYTES)

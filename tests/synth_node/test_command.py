@@ -264,6 +264,12 @@ async def test_a_helper_may_finish_the_sound_and_may_not_stay() -> None:
         assert "sleep" not in [each.name() for each in psutil.Process().children(recursive=True)]
 
 
+async def test_a_helper_that_only_chatters_is_not_waited_for() -> None:
+    code = "printf ab; (while :; do echo tick; sleep 0.1; done >&2) & exit 0"
+    async with speaker(script(code)) as synthesizer:
+        assert await said(synthesizer) == b"ab"
+
+
 @pytest.mark.parametrize("how", ["in its group", "in a group of its own"])
 async def test_a_cancel_ends_the_program_and_its_children(tmp_path: Path, how: str) -> None:
     grandchild = "import os, time; os.setpgid(0, 0); " if how != "in its group" else "import time; "
