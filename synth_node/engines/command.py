@@ -6,7 +6,10 @@ Runs in the engine's process: standard library only.
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 import re
+import stat
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -86,9 +89,22 @@ class Engine:
 
 
 def _emit_file(path: str, emit: Any) -> None:
+    """Emit what the program wrote; what is no file could block, and a link could lead anywhere."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _unreadable("it is no file")
             while piece := file.read(program.READ_BYTES):
                 emit(piece)
     except FileNotFoundError:
         raise program.Failed("engine_failed", "the program ended well but wrote no {output}") from None
+    except OSError as exc:
+        raise _unreadable("it is a link" if exc.errno == errno.ELOOP else f"{exc.strerror}") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _unreadable(why: str) -> program.Failed:
+    return program.Failed("engine_failed", f"the program's {{output}} cannot be read: {why}")

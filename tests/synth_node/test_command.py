@@ -177,6 +177,22 @@ async def test_a_directory_that_somebody_removed_is_made_anew(tmp_path: Path, sc
     assert os.listdir(scratch / name) == ["somebody else's"]
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("mkfifo {output}", "it is no file"),
+        ("mkdir {output}", "Is a directory"),
+        ("ln -s /dev/zero {output}", "it is a link"),
+    ],
+)
+async def test_an_output_that_is_no_file_is_named(command: str, why: str) -> None:
+    async with speaker(command) as synthesizer:
+        for _ in range(2):
+            with pytest.raises(EngineFailed) as failed:
+                await said(synthesizer)
+            assert str(failed.value).endswith(f"{{output}} cannot be read: {why}")
+
+
 async def test_the_sound_comes_before_the_program_ends(tmp_path: Path) -> None:
     code = f"head -c 32000 /dev/zero; until [ -e {tmp_path}/go ]; do sleep 0.01; done; printf end."
     async with speaker(script(code)) as synthesizer:
