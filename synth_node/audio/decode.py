@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from antiphon.errors import BadAudio
+from synth_node.audio.wav import WavLength
 
 if TYPE_CHECKING:
     import av
@@ -18,6 +19,7 @@ class PulledFile:
     """
 
     def __init__(self, pull: Callable[[], bytes | None]) -> None:
+        self.wav = WavLength()
         self._pull = pull
         self._rest = b""
         self.failure: Exception | None = None
@@ -28,6 +30,7 @@ class PulledFile:
         if not self._rest and self.failure is None:
             try:
                 self._rest = self._pull() or b""
+                self.wav.feed(self._rest)
             except Exception as exc:  # must not pass through the C library; raised again by `decoded`
                 self.failure = exc
         data = self._rest if size < 0 else self._rest[:size]
@@ -41,7 +44,7 @@ def decoded(file: PulledFile, sample_rate: int | None = None) -> Iterator[tuple[
     sample_rate: to resample to, in Hz; None keeps the file's own.
 
     Raises:
-        BadAudio: the bytes cannot be decoded. And whatever the file's `pull` raised.
+        BadAudio: the bytes cannot be decoded, or a WAV file is cut off. And what the file's `pull` raised.
     """
     import av  # takes 70 ms and 30 MB, so only a node that needs it pays
 
@@ -55,10 +58,13 @@ def decoded(file: PulledFile, sample_rate: int | None = None) -> Iterator[tuple[
                 frame.pts = None
                 yield from _samples(resampler.resample(frame))
             yield from _samples(resampler.resample(None))
+            is_wav = container.format.name == "wav"
     except (av.FFmpegError, ValueError, IndexError) as exc:
         raise file.failure or BadAudio(f"the engine's file cannot be decoded: {exc}") from exc
     if file.failure is not None:
         raise file.failure
+    if is_wav and file.wav.missing:
+        raise BadAudio(f"the engine's WAV file is cut off: {file.wav.missing} bytes of samples are missing")
 
 
 def _samples(frames: list[av.AudioFrame]) -> Iterator[tuple[int, bytes]]:

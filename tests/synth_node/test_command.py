@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+import wave
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,13 @@ def script(code: str, *arguments: str) -> str:
     return shlex.join(["sh", "-c", code.replace("{", "{{").replace("}", "}}"), "sh", *arguments])
 
 
-async def said(synthesizer: Synthesizer, text: str = "hello", **options: Any) -> bytes:
-    """Return the bytes that a program gave as its samples."""
+async def said(
+    synthesizer: Synthesizer, text: str = "hello", *, format: Any = "pcm", **options: Any
+) -> bytes:
+    """Return the audio of a text; as pcm it is the bytes that a program gave as its samples."""
     data = b""
     async with asyncio.timeout(GUARD_S):
-        async for piece in synthesizer.speak(SpeechRequest(text, format="pcm", **options)):
+        async for piece in synthesizer.speak(SpeechRequest(text, format=format, **options)):
             if isinstance(piece, EncodedAudio):
                 data += piece.data
     return data
@@ -241,6 +244,16 @@ async def test_what_is_no_audio_is_an_error() -> None:
     async with speaker("printf nonsense", raw=False) as synthesizer:
         with pytest.raises(BadAudio):
             await said(synthesizer)
+
+
+@pytest.mark.parametrize("format", ["wav", "mp3", "pcm"])
+async def test_audio_that_is_cut_off_does_not_end_well(tmp_path: Path, format: str) -> None:
+    with wave.open(f"{tmp_path}/sound", "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", "NONE"))
+        file.writeframes(tone(2, RATE))
+    async with speaker(f"head -c 20044 {tmp_path}/sound", raw=False) as synthesizer:
+        with pytest.raises(BadAudio, match="44000 bytes of samples are missing"):
+            await said(synthesizer, format=format)
 
 
 async def test_a_program_may_chatter() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Iterator
 
@@ -63,6 +64,29 @@ def test_samples_come_before_the_file_is_complete(format: str) -> None:
 def test_what_is_no_audio_is_told(file: bytes) -> None:
     with pytest.raises(BadAudio):
         samples_of(file)
+
+
+def wav(size: int, n_there: int, *, before: bytes = b"") -> bytes:
+    """Return a WAV file that says `size` bytes of samples and has `n_there`; `before` them other chunks."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16)
+    chunks = form + before + struct.pack("<4sI", b"data", size) + bytes(n_there)
+    return struct.pack("<4sI4s", b"RIFF", min(len(chunks) + 4 + size - n_there, 2**32 - 1), b"WAVE") + chunks
+
+
+BEFORE = [b"", b"LIST" + struct.pack("<I", 3001) + bytes(3002), b"note" + struct.pack("<I", 4) + b"data"]
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("size", [16_000, 0, 0x7FFF_0000, 0xFFFF_FFFF])
+def test_a_wav_file_may_be_whole_or_of_unknown_length(size: int, before: bytes) -> None:
+    assert len(samples_of(wav(size, 16_000, before=before))[1]) == 8000
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("n_there", [0, 1000, 15_998])
+def test_a_wav_file_that_is_cut_off_is_told(n_there: int, before: bytes) -> None:
+    with pytest.raises(BadAudio, match=f"cut off: {16_000 - n_there} bytes of samples are missing"):
+        samples_of(wav(16_000, n_there, before=before))
 
 
 def test_what_the_source_raises_is_raised_here() -> None:
