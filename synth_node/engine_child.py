@@ -149,7 +149,7 @@ class Emit:
             self._sock.sendall(self._audio(whole))
             self._sock.sendall(end)
 
-    def fail(self, exc: Exception) -> None:
+    def fail(self, exc: BaseException) -> None:
         """End the utterance with an error."""
         failure = importlib.import_module(f"{engines_package()}.failure").failure(exc)
         self._sock.sendall(json_frame("E", self._utterance, failure))
@@ -203,7 +203,7 @@ def speak(engine: Any, request: SimpleNamespace, emit: Emit) -> None:
         emit.end(None)
     except MemoryError:
         raise  # a process that ran out of memory is better started afresh
-    except Exception as exc:
+    except (Exception, KeyboardInterrupt) as exc:  # the engine's own: nobody's Ctrl-C gets here
         emit.fail(exc)
 
 

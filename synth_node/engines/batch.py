@@ -49,7 +49,7 @@ class Batch:
                 self._perform(members)
         except MemoryError:
             raise  # a process that ran out of memory is better started afresh
-        except Exception as exc:
+        except (Exception, KeyboardInterrupt) as exc:
             if len(members) == 1:
                 members[0].fail(exc)
                 return
@@ -73,7 +73,7 @@ class Batch:
             self._perform([member])
         except MemoryError:
             raise
-        except Exception as exc:
+        except (Exception, KeyboardInterrupt) as exc:
             member.fail(exc)
 
     def _perform(self, members: Sequence[Member]) -> None:
@@ -179,7 +179,7 @@ class Member:
             self.open = False
             self._emit.end(whole)
 
-    def fail(self, exc: Exception) -> None:
+    def fail(self, exc: BaseException) -> None:
         """End it with an error; one that has ended has its audio, and the log alone tells what was wrong."""
         if self.open:
             self.open = False

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
+from .failure import described
 from .pieces import Listener, WrongType, hear_all, hear_each, kind_of, samples
 from .signature import CannotUse, declared, form, interruptible
 
@@ -37,7 +38,7 @@ def adapt(target: Any, spec: str, settings: dict[str, Any]) -> Engine:
     except CannotUse:
         raise
     except Exception as exc:
-        reason = f"{type(exc).__name__}: {exc}".splitlines()[0][:500]
+        reason = described(exc).splitlines()[0][:500]
         raise CannotUse(f"{spec} cannot be set up: {reason}") from exc
     raise CannotUse(f"{spec} is no engine: a {type(target).__name__} can neither be called nor synthesize")
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from .batch import Batch
+from .failure import described
 from .signature import CannotUse
 
 
@@ -18,7 +19,7 @@ class Unheard:
 
     def __init__(self, fileno: int) -> None:
         self.made_sound = False
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._fileno = fileno
 
     def __call__(self, piece: bytes) -> None:
@@ -33,7 +34,7 @@ class Unheard:
         """Take all of its audio, or its end."""
         self(whole or b"")
 
-    def fail(self, exc: Exception) -> None:
+    def fail(self, exc: BaseException) -> None:
         """Take what went wrong."""
         self.failure = exc
 
@@ -72,9 +73,9 @@ def warm_up(engine: Any, text: str, voice: str | None, fileno: int) -> None:
             unheard.end(engine.speak(request, unheard))
         if unheard.failure is not None:
             raise unheard.failure
-    except Exception as exc:
+    except (Exception, KeyboardInterrupt) as exc:
         traceback.print_exc()
-        reason = f"{type(exc).__name__}: {exc}".splitlines()[0][:500]
+        reason = described(exc).splitlines()[0][:500]
         raise CannotUse(f"the engine failed in its warm-up: {reason}") from exc
     if not unheard.made_sound:
         raise CannotUse("the engine made no sound in its warm-up")

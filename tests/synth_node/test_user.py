@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from antiphon.errors import EngineFailed, UnknownVoice
+from antiphon.errors import EngineFailed, InvalidRequest, SpeechError, UnknownVoice
 from synth_node.engine_host import EngineHost
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineUnavailable
@@ -59,6 +59,57 @@ def misled(text):
     return b""
 misled.voices, misled.aliases = ["anna"], {"alloy": "nobody"}
 """
+
+RAISING: Final = """
+import sys
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+class Odd(Exception):
+    antiphon_code, param = "invalid_request", {1}
+
+class Coded(Exception):
+    antiphon_code = 7
+
+class Hiding(Exception):
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+def function(text):
+    if text == "closed":
+        sys.stderr.close()
+        raise ValueError(text)
+    if (exc := eval(text)) is not None:
+        raise exc
+    return bytes(1600)
+function.sample_rate = 8000
+
+async def coroutine(text):
+    return function(text)
+coroutine.sample_rate = 8000
+
+class Listing:
+    sample_rate = 8000
+    def synthesize_batch(self, requests):
+        return [function(request.text) for request in requests]
+
+class Yielding:
+    sample_rate = 8000
+    def synthesize_batch(self, requests):
+        for index, request in enumerate(requests):
+            yield index, function(request.text)
+"""
+EXCEPTIONS: Final[list[tuple[str, type[SpeechError], str]]] = [
+    ("Mute()", EngineFailed, "Mute: (it cannot say what)"),
+    ("Odd('mine')", InvalidRequest, "mine"),
+    ("Coded('mine')", EngineFailed, "Coded: mine"),
+    ("Hiding('mine')", EngineFailed, "Hiding: mine"),
+    ("ValueError(chr(0xdc80))", EngineFailed, "ValueError: ?"),
+    ("KeyboardInterrupt('mine')", EngineFailed, "KeyboardInterrupt: mine"),
+    ("closed", EngineFailed, "ValueError: closed"),
+]
 
 
 async def speak(
@@ -122,3 +173,27 @@ async def test_options_of_what_an_engine_cannot_do_are_not_passed(
 async def test_what_cannot_work_is_said_at_the_start(tmp_path: Path, engine: str, reason: str) -> None:
     with pytest.raises(EngineUnavailable, match=reason):
         await speak(tmp_path, engine)
+
+
+@pytest.mark.parametrize("engine", ["function", "coroutine", "Listing", "Yielding"])
+async def test_no_exception_of_an_engine_ends_its_process(tmp_path: Path, engine: str) -> None:
+    (tmp_path / "mine.py").write_text(RAISING)
+    spec, options = f"{tmp_path / 'mine.py'}:{engine}", EngineOptions(idle_s=GUARD_S, start_s=GUARD_S)
+
+    async def said(text: str) -> bytes | SpeechError | None:
+        await host.ready()
+        utterance = host.speak(EngineRequest(text))
+        try:
+            return await utterance.next()
+        except SpeechError as exc:
+            return exc
+        finally:
+            host.leave(utterance)
+
+    async with asyncio.timeout(2 * GUARD_S), EngineHost(spec, slot=0, options=options) as host:
+        for text, error, told in EXCEPTIONS:
+            failure = await said(text)
+            assert isinstance(failure, error), text
+            assert str(failure) == told
+            assert failure.param is None
+        assert await said("None") == SAMPLES
