@@ -105,11 +105,13 @@ class Dispatcher:
             del self._queues[queue.model]
 
     def _waited_in_vain(self, ticket: Ticket) -> None:
-        if self.connection.nc.is_connected:
+        if not self.connection.nc.is_connected:
+            ticket.fail(NotConnected("no connection to NATS"))
+        elif self.absent(ticket.model):
+            ticket.fail(self.no_nodes(ticket.model))
+        else:
             text = f"no slot of model {ticket.model} became free in time"
             ticket.fail(AllSlotsBusy(text, retry_after_s=self.forecast(ticket.model)))
-        else:
-            ticket.fail(NotConnected("no connection to NATS"))
 
     def release(self, ticket: Ticket) -> None:
         """Forget a request that is over. An attempt that is accepted later still will be cancelled."""

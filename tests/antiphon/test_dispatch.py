@@ -446,6 +446,18 @@ async def test_what_waits_for_a_model_whose_nodes_died_goes_on_waiting(
     assert await within_guard(speaking) == b"hello"
 
 
+async def test_who_waited_in_vain_for_nodes_that_died_is_told_so(
+    caller: StartClient, node: ScriptedNode
+) -> None:
+    tts = await caller(timing=HASTY)
+    await knows(tts, node)
+    speaking = asyncio.create_task(tts.speak("hello", model=MODEL, timeout_s=2.0))
+    await soon(lambda: waiting_in(tts) == 1, "it waits")
+    await node.beat(state="left")
+    with pytest.raises(NoNodes, match=f"no node of model {MODEL} is alive"):
+        await within_guard(speaking)
+
+
 # -- what others are told
 
 
