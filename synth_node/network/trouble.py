@@ -35,6 +35,10 @@ class Misconfigured(Trouble):
         self.pause_s = pause_s
 
 
+class Doubtful(Misconfigured):
+    """It looks like a fault of the settings, but one text alone may have brought it about."""
+
+
 class Failing(Trouble):
     """The server, or the way there, fails now; another try may do better."""
 

@@ -21,12 +21,14 @@ from antiphon.errors import (
 from antiphon.heartbeat import Voice
 from antiphon.openai_voices import OPENAI_VOICES
 from synth_node.engines.openai.settings import API_KEY, PREFIX
-from synth_node.network.trouble import Busy, Failing, Misconfigured, clean
+from synth_node.network.trouble import Busy, Doubtful, Failing, Misconfigured, clean
 
 _MAX_VOICES: Final = 2000
 _NO_MONEY: Final = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _NO_MODEL: Final = {"model_not_found", "invalid_model"}
 _TOO_LONG: Final = {"string_above_max_length", "text_too_long"}
+_CONTENT: Final = re.compile(r"content(?!_?(type|length))|policy|moderation")
+"""In the code of an error: what was to be said is not wanted."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _OUR_NAMES: Final = {"input": "text", "voice": "voice", "speed": "speed"}
 
@@ -75,6 +77,8 @@ def failure(
     """
     error = told(body, key)
     answer = f"the server answered {status}{f' ({error.code})' if error.code else ''}"
+    if 400 <= status < 500 and status != 401 and _CONTENT.search(error.code.lower()):
+        return InvalidRequest(f"{answer}: {error.message}" if error.message else answer, param="text")
     if (settings := _fault_of_settings(status, headers, error, answer, key)) is not None:
         return settings
     if status in (429, 503):
@@ -103,8 +107,9 @@ def _fault_of_settings(
 ) -> Misconfigured | None:
     """Return what names the setting at fault, None if none is."""
     words = error.message
-    if status == 403 or (status == 401 and "missing scopes" in words.lower()):
-        return Misconfigured(f"{API_KEY} may not do this: {answer}", words)
+    may_not = f"{API_KEY} may not do this: {answer}"
+    if status == 401 and "missing scopes" in words.lower():
+        return Misconfigured(may_not, words)
     if status == 401:
         # The server's words are left out: they may show a part of the key.
         return Misconfigured(
@@ -112,15 +117,20 @@ def _fault_of_settings(
         )
     if status == 402 or error.code in _NO_MONEY:
         return Misconfigured(f"the account of {API_KEY} has nothing left to spend: {answer}", words)
-    if 300 <= status < 400:
-        target = clean(headers.get("Location", ""), key).partition("?")[0]
-        return Misconfigured(f"the server sends us on to {target!r}, where no key goes: set {PREFIX}BASE_URL")
-    if error.code in _NO_MODEL or error.param == "model" or (status == 404 and "model" in words.lower()):
-        return Misconfigured(f"{PREFIX}MODEL is not known there: {answer}", words)
+    no_model = f"{PREFIX}MODEL is not known there: {answer}"
+    if error.code in _NO_MODEL or error.param == "model":
+        return Misconfigured(no_model, words)
     if error.param == "response_format":
         return Misconfigured(f"{PREFIX}FORMAT is not known there: {answer}", words)
+    if status == 403:
+        return Doubtful(may_not, words)
+    if 300 <= status < 400:
+        target = clean(headers.get("Location", ""), key).partition("?")[0]
+        return Doubtful(f"the server sends us on to {target!r}, where no key goes: set {PREFIX}BASE_URL")
+    if status == 404 and "model" in words.lower():
+        return Doubtful(no_model, words)
     if status in (404, 405, 501) and error.param != "voice":
-        return Misconfigured(f"{PREFIX}BASE_URL has no /audio/speech behind it: {answer}", words)
+        return Doubtful(f"{PREFIX}BASE_URL has no /audio/speech behind it: {answer}", words)
     return None
 
 

@@ -36,7 +36,7 @@ from synth_node.engines.openai.settings import PREFIX, OpenAISettings
 from synth_node.network.attempts import Attempts
 from synth_node.network.engine import EngineRequest, probing
 from synth_node.network.throttle import Throttle
-from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection, clean
+from synth_node.network.trouble import Busy, Doubtful, Failing, Misconfigured, NoConnection, clean
 
 _USUAL_VOICE: Final = "alloy"
 _NO_CONNECTION: Final = f"no connection to the server of {PREFIX}BASE_URL"
@@ -54,6 +54,8 @@ class OpenAI:
         self._n_slots = throttle.most
         self._attempts = Attempts(throttle, settings.attempts)
         self._key: str | None = None
+        self._has_spoken = False
+        """Since the last probe: key, address, model and format are right."""
         self._voices = tuple(Voice(id) for id in settings.voice_ids or OPENAI_VOICES)
         self._session: ClientSession
 
@@ -92,6 +94,7 @@ class OpenAI:
         """
         with probing():
             self._key = self._settings.key()
+            self._has_spoken = False
             await self._check()
             if not self._settings.voice_ids:
                 self._voices = listed_voices(await self._listed())
@@ -162,11 +165,28 @@ class OpenAI:
                         yield piece
         except (ClientError, TimeoutError) as exc:
             raise self._failing(exc) from None
+        except Doubtful as exc:
+            raise await self._cleared(exc) from None
         if samples is not None and (piece := samples.end()):
             found_any = True
             yield piece
         if not found_any:
             raise Failing("the server answered without audio")
+        self._has_spoken = True
+
+    async def _cleared(self, trouble: Doubtful) -> Doubtful | EngineFailed:
+        """Return what an odd answer is: the fault of its text where others have been spoken.
+
+        The server is asked once more to say nothing, for the settings may have gone wrong since.
+
+        Raises:
+            Misconfigured, Failing, Busy: it does not take that either.
+        """
+        if not self._has_spoken:
+            return trouble
+        await self._check()
+        _log.warning("the engine's server refuses one text", reason=str(trouble))
+        return EngineFailed(f"other texts are spoken, but to this one: {trouble.in_full}")
 
     def _body(self, request: EngineRequest) -> dict[str, Any]:
         settings = self._settings

@@ -8,7 +8,7 @@ from typing import Final
 
 from antiphon.errors import EngineFailed
 from synth_node.engines.openai.settings import PREFIX
-from synth_node.network.trouble import Failing, Misconfigured, clean
+from synth_node.network.trouble import Doubtful, Failing, clean
 
 _ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "webm")
 _MAGIC: Final = (b"ID3", b"OggS", b"fLaC")
@@ -24,12 +24,12 @@ def check_kind(content_type: str, asked: str, sample_rate: int) -> None:
     asked: `pcm` or `mp3`. sample_rate: in Hz, of the samples that are expected.
 
     Raises:
-        Misconfigured: it cannot be what was asked for, and will not be the next time.
+        Doubtful: it cannot be what was asked for, and may not be the next time either.
         EngineFailed: it is some text.
     """
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if kind == "text/html":
-        raise Misconfigured(f"{PREFIX}BASE_URL leads to a web page, not to an OpenAI-compatible server")
+        raise Doubtful(f"{PREFIX}BASE_URL leads to a web page, not to an OpenAI-compatible server")
     if kind.startswith("text/") or kind.endswith("json"):
         raise EngineFailed(f"the server answered {clean(kind)} where audio was asked for")
     if asked == "pcm":
@@ -41,13 +41,13 @@ def check_kind(content_type: str, asked: str, sample_rate: int) -> None:
                 _check_rate(int(value), sample_rate)
 
 
-def _encoded(kind: str) -> Misconfigured:
-    return Misconfigured(f"the server sends {kind} where pcm was asked for: set {PREFIX}FORMAT=mp3")
+def _encoded(kind: str) -> Doubtful:
+    return Doubtful(f"the server sends {kind} where pcm was asked for: set {PREFIX}FORMAT=mp3")
 
 
 def _check_rate(found: int, sample_rate: int) -> None:
     if found != sample_rate:
-        raise Misconfigured(f"the server's samples have {found} Hz: set {PREFIX}SAMPLE_RATE={found}")
+        raise Doubtful(f"the server's samples have {found} Hz: set {PREFIX}SAMPLE_RATE={found}")
 
 
 class Samples:
@@ -62,7 +62,7 @@ class Samples:
         self._left: int | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Return the samples of what comes next. Raises Misconfigured or EngineFailed."""
+        """Return the samples of what comes next. Raises Doubtful or EngineFailed."""
         if self._left is None:
             self._head += data
             place = self._place()
@@ -110,5 +110,5 @@ class Samples:
         tag, n_channels, rate, _, _, n_bits = struct.unpack("<HHIIHH", format)
         if tag not in (1, 0xFFFE) or n_channels != 1 or n_bits != 16:
             is_now = f"{n_channels} channels of {n_bits} bits, format {tag}"
-            raise Misconfigured(f"the server's WAV file has {is_now}: set {PREFIX}FORMAT=mp3")
+            raise Doubtful(f"the server's WAV file has {is_now}: set {PREFIX}FORMAT=mp3")
         _check_rate(rate, self._sample_rate)

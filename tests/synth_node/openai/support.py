@@ -62,11 +62,11 @@ def fails(status: int, body: object = None, **headers: str) -> Answer:
     return answer
 
 
-def says(body: bytes, content_type: str = "audio/pcm") -> Answer:
+def says(body: bytes, content_type: str = "audio/pcm", status: int = 200) -> Answer:
     """Answer with these bytes."""
 
     async def answer(asked: Asked) -> web.StreamResponse:
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        return web.Response(body=body, status=status, headers={"Content-Type": content_type})
 
     return answer
 

@@ -29,7 +29,7 @@ from synth_node.engines.openai.answers import (
     retry_after_s,
     told,
 )
-from synth_node.network.trouble import MAX_WORDS, Busy, Failing, Misconfigured, Trouble
+from synth_node.network.trouble import MAX_WORDS, Busy, Doubtful, Failing, Misconfigured, Trouble
 
 KEY = "sk-proj-4242"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -126,15 +126,15 @@ def test_every_error_is_understood_as_something(body: object, status: int) -> No
     [
         (401, openai(code="invalid_api_key"), Misconfigured, "the server wants another SYNTH_OPENAI_API_KEY"),
         (401, openai("Missing scopes: model.request."), Misconfigured, "SYNTH_OPENAI_API_KEY may not"),
-        (403, openai(code="unsupported_country"), Misconfigured, r"may not do this: .* 403 \(unsupp"),
+        (403, openai(code="unsupported_country"), Doubtful, r"may not do this: .* 403 \(unsupp"),
         (402, b"", Misconfigured, "nothing left to spend"),
         (429, openai(code="insufficient_quota"), Misconfigured, r"nothing left .* 429 \(insufficient"),
         (404, openai(code="model_not_found"), Misconfigured, "SYNTH_OPENAI_MODEL is not known there"),
-        (404, {"detail": "Model 'x' is not installed"}, Misconfigured, "SYNTH_OPENAI_MODEL"),
+        (404, {"detail": "Model 'x' is not installed"}, Doubtful, "SYNTH_OPENAI_MODEL"),
         (422, fastapi("model"), Misconfigured, "SYNTH_OPENAI_MODEL"),
         (400, openai(param="response_format"), Misconfigured, "SYNTH_OPENAI_FORMAT is not known there"),
-        (404, {"detail": "Not Found"}, Misconfigured, "SYNTH_OPENAI_BASE_URL has no /audio/speech"),
-        (405, b"", Misconfigured, "SYNTH_OPENAI_BASE_URL has no /audio/speech"),
+        (404, {"detail": "Not Found"}, Doubtful, "SYNTH_OPENAI_BASE_URL has no /audio/speech"),
+        (405, b"", Doubtful, "SYNTH_OPENAI_BASE_URL has no /audio/speech"),
         (429, LITELLM, Busy, r"the server answered 429 \(429\)"),
         (503, openai(code="all_slots_busy"), Busy, r"503 \(all_slots_busy\)"),
         (500, {"error": {"code": 500, "message": "rpc error"}}, Failing, "500"),
@@ -151,7 +151,11 @@ def test_every_error_is_understood_as_something(body: object, status: int) -> No
         (422, fastapi("voice"), UnknownVoice, "field required"),
         (400, openai(param="speed"), InvalidRequest, "400"),
         (400, openai(param="input"), InvalidRequest, "400"),
-        (400, openai("moderated", code="content_policy_violation"), EngineFailed, "moderated"),
+        (400, openai("moderated", code="content_policy_violation"), InvalidRequest, "moderated"),
+        (403, openai("moderated", code="ResponsibleAIPolicyViolation"), InvalidRequest, "moderated"),
+        (401, openai("moderated", code="content_policy_violation"), Misconfigured, "another"),
+        (415, openai("json", code="content_type_unknown"), EngineFailed, "json"),
+        (403, openai(code="model_not_found"), Misconfigured, "SYNTH_OPENAI_MODEL"),
         (204, b"", EngineFailed, "204"),
     ],
 )  # fmt: skip
@@ -189,7 +193,7 @@ def test_a_code_that_is_no_name_is_left_out() -> None:
 
 def test_a_redirect_names_the_setting_and_the_way_without_its_query() -> None:
     error = found(307, headers={"location": f"https://b.example/v1/audio/speech?sig={KEY}"})
-    assert type(error) is Misconfigured
+    assert type(error) is Doubtful
     assert "'https://b.example/v1/audio/speech'" in str(error)
     assert "SYNTH_OPENAI_BASE_URL" in str(error)
     assert KEY not in error.in_full

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from antiphon.errors import EngineFailed
 from synth_node.engines.openai.samples import Samples, check_kind
-from synth_node.network.trouble import Failing, Misconfigured
+from synth_node.network.trouble import Doubtful, Failing
 
 RATE = 24_000
 PCM = bytes(range(256)) * 3
@@ -76,19 +76,19 @@ def test_samples_are_found_however_the_bytes_are_cut(case: tuple[bytes, bytes], 
 def test_any_bytes_are_samples_or_a_known_trouble(data: bytes, places: list[int]) -> None:
     try:
         assert read(cut(data, places)) == data
-    except (EngineFailed, Misconfigured, Failing):
+    except (EngineFailed, Doubtful, Failing):
         assert data.startswith((b"RIFF", b"ID3", b"OggS", b"fLaC"))
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "text"),
     [
-        (wav(rate=22_050), Misconfigured, "have 22050 Hz: set SYNTH_OPENAI_SAMPLE_RATE=22050"),
-        (wav(channels=2), Misconfigured, "2 channels of 16 bits, format 1: set SYNTH_OPENAI_FORMAT=mp3"),
-        (wav(width=1), Misconfigured, "1 channels of 8 bits"),
-        (b"ID3\x04" + PCM, Misconfigured, "an encoded file where pcm was asked for: set SYNTH_OPENAI_F"),
-        (b"OggS" + PCM, Misconfigured, "SYNTH_OPENAI_FORMAT=mp3"),
-        (b"fLaC" + PCM, Misconfigured, "SYNTH_OPENAI_FORMAT=mp3"),
+        (wav(rate=22_050), Doubtful, "have 22050 Hz: set SYNTH_OPENAI_SAMPLE_RATE=22050"),
+        (wav(channels=2), Doubtful, "2 channels of 16 bits, format 1: set SYNTH_OPENAI_FORMAT=mp3"),
+        (wav(width=1), Doubtful, "1 channels of 8 bits"),
+        (b"ID3\x04" + PCM, Doubtful, "an encoded file where pcm was asked for: set SYNTH_OPENAI_F"),
+        (b"OggS" + PCM, Doubtful, "SYNTH_OPENAI_FORMAT=mp3"),
+        (b"fLaC" + PCM, Doubtful, "SYNTH_OPENAI_FORMAT=mp3"),
         (b"RIFF\0\0\0\0WAVEdata\x08\0\0\0" + PCM, EngineFailed, "does not tell its format"),
         (b"RIFF\0\0\0\0WAVELIST" + struct.pack("<I", 2**30) + bytes(70_000), EngineFailed, "no samples"),
         (wav()[:-1], Failing, "ended early"),
@@ -126,13 +126,13 @@ def test_types_that_may_be_a_file_pass(content_type: str) -> None:
 @pytest.mark.parametrize(
     ("content_type", "asked", "kind", "text"),
     [
-        ("text/html; charset=utf-8", "pcm", Misconfigured, "SYNTH_OPENAI_BASE_URL leads to a web page"),
+        ("text/html; charset=utf-8", "pcm", Doubtful, "SYNTH_OPENAI_BASE_URL leads to a web page"),
         ("application/json", "pcm", EngineFailed, "answered application/json where audio"),
         ("application/problem+json", "mp3", EngineFailed, "where audio was asked for"),
         ("text/event-stream", "mp3", EngineFailed, "text/event-stream"),
-        ("Audio/MPEG", "pcm", Misconfigured, "sends audio/mpeg where pcm .* SYNTH_OPENAI_FORMAT=mp3"),
-        ("audio/ogg; codecs=opus", "pcm", Misconfigured, "SYNTH_OPENAI_FORMAT=mp3"),
-        ("audio/L16;rate=22050", "pcm", Misconfigured, "SYNTH_OPENAI_SAMPLE_RATE=22050"),
+        ("Audio/MPEG", "pcm", Doubtful, "sends audio/mpeg where pcm .* SYNTH_OPENAI_FORMAT=mp3"),
+        ("audio/ogg; codecs=opus", "pcm", Doubtful, "SYNTH_OPENAI_FORMAT=mp3"),
+        ("audio/L16;rate=22050", "pcm", Doubtful, "SYNTH_OPENAI_SAMPLE_RATE=22050"),
     ],
 )
 def test_types_that_cannot_be_what_was_asked_for_are_refused(
