@@ -14,6 +14,7 @@ _ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "w
 _MAGIC: Final = (b"ID3", b"OggS", b"fLaC")
 _ENDLESS: Final = sys.maxsize
 _MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_RATE_DIGITS: Final = 10
 _NO_SIZE: Final = 0x7FFF_0000
 """A WAV file whose length was not known when it began says this or more, or 0."""
 
@@ -37,7 +38,7 @@ def check_kind(content_type: str, asked: str, sample_rate: int) -> None:
             raise _encoded(clean(kind))
         for parameter in parameters:
             name, _, value = parameter.partition("=")
-            if name == "rate" and value.isdecimal():
+            if name == "rate" and value.isdecimal() and len(value) <= _MAX_RATE_DIGITS:
                 _check_rate(int(value), sample_rate)
 
 

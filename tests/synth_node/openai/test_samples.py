@@ -110,7 +110,10 @@ def test_samples_are_passed_on_as_they_come() -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "audio/pcm", "audio/L16; rate=24000; channels=1", "application/octet-stream", "audio/wav"],
+    [
+        *("", "audio/pcm", "audio/L16; rate=24000; channels=1", "application/octet-stream", "audio/wav"),
+        *(f"audio/pcm; rate={value}" for value in ("", "fast", "²", "-1", "9" * 5000)),
+    ],
 )
 def test_types_that_may_be_samples_pass(content_type: str) -> None:
     check_kind(content_type, "pcm", RATE)
