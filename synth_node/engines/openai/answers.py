@@ -42,8 +42,8 @@ class Told:
     param: str = ""
 
 
-def told(body: bytes, key: str | None = None) -> Told:
-    """Read the JSON of an error, in the form of OpenAI, of FastAPI and of some others.
+def told(body: bytes, content_type: str = "", key: str | None = None) -> Told:
+    """Read the JSON of an error, in the form of OpenAI, of FastAPI and of some others; else plain text.
 
     The message is bounded, without control characters and without `key`.
     """
@@ -51,7 +51,8 @@ def told(body: bytes, key: str | None = None) -> Told:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        return Told("" if text.lstrip().startswith("<") else clean(text, key))
+        is_text = content_type.lower().startswith("text/") and not text.lstrip().startswith("<")
+        return Told(clean(text, key) if is_text else "")
     values = values if isinstance(values, dict) else {"message": values}
     error = values.get("error") or values.get("detail") or values
     if isinstance(error, list):  # what FastAPI finds wrong: {"loc": ["body", "voice"], "msg": ...}
@@ -75,7 +76,7 @@ def failure(
 
     headers: found by any spelling of their names.
     """
-    error = told(body, key)
+    error = told(body, headers.get("Content-Type", ""), key)
     answer = f"the server answered {status}{f' ({error.code})' if error.code else ''}"
     if 400 <= status < 500 and status != 401 and _CONTENT.search(error.code.lower()):
         return InvalidRequest(f"{answer}: {error.message}" if error.message else answer, param="text")

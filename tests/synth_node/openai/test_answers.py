@@ -76,10 +76,6 @@ def found(
         ({"error": {"message": ["a"], "code": {"b": 1}}}, Told()),
         ([1, 2], Told()),
         (None, Told()),
-        (b"upstream request timeout", Told("upstream request timeout")),
-        (b"  <html><h1>502 Bad Gateway</h1></html>", Told()),
-        (b"\xff\xfe\x00", Told("\ufffd\ufffd")),
-        (b"[" * 100_000, Told("[" * MAX_WORDS + "…")),
         (b"", Told()),
     ],
 )  # fmt: skip
@@ -88,9 +84,34 @@ def test_each_shape_of_an_error_is_read(body: object, expected: Told) -> None:
     assert told(data) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (b"upstream request timeout", "text/plain", "upstream request timeout"),
+        (b"upstream request timeout", "Text/Plain; charset=utf-8", "upstream request timeout"),
+        (b"  <html><h1>502 Bad Gateway</h1></html>", "text/html", ""),
+        (b"\xff\xfe\x00", "text/plain", "\ufffd\ufffd"),
+        (b"[" * 100_000, "text/plain", "[" * MAX_WORDS + "…"),
+        (b"ID3\x04\xff\xfb\x90" * 100, "audio/mpeg", ""),
+        (b"\x1f\x8b\x08\xab\xcd", "application/octet-stream", ""),
+        (b"\x1f\x8b\x08\xab\xcd", "application/json", ""),
+        (b"\x1f\x8b\x08\xab\xcd", "", ""),
+        (b'{"error": "model is loading"}', "", "model is loading"),
+        (b"", "text/plain", ""),
+    ],
+)
+def test_what_is_no_json_is_quoted_only_if_it_is_said_to_be_text(
+    body: bytes, content_type: str, expected: str
+) -> None:
+    assert told(body, content_type) == Told(expected)
+    error = found(500, body, {"content-type": content_type})
+    assert isinstance(error, Trouble)
+    assert error.words == expected
+
+
 def test_a_servers_words_are_one_bounded_line_without_the_key() -> None:
     message = f"bad\r\nkey {KEY}\x1b[31m, " + "x" * 1000
-    line = told(json.dumps(openai(message)).encode(), KEY).message
+    line = told(json.dumps(openai(message)).encode(), key=KEY).message
     assert line.startswith("bad key *** [31m, xxx")
     assert len(line) == MAX_WORDS + 1
 
@@ -100,7 +121,7 @@ def test_a_servers_words_are_one_bounded_line_without_the_key() -> None:
     | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(repr).map(str.encode)
 )
 def test_no_body_breaks_the_reader(body: bytes) -> None:
-    error = told(body, KEY)
+    error = told(body, "text/plain", KEY)
     assert all(isinstance(part, str) for part in (error.message, error.code, error.param))
     assert len(error.message) <= MAX_WORDS + 1
 
