@@ -58,11 +58,11 @@ class Busy(Trouble):
         self.after_s = after_s
 
 
-def clean(text: Any, key: str | None = None) -> str:
-    """Return a server's words as one bounded line that does not show `key`; nothing if it is no text."""
+def clean(text: Any, *secrets: str | None) -> str:
+    """Return a server's words as one bounded line that shows none of `secrets`; nothing if it is no text."""
     if not isinstance(text, str):
         return ""
-    if key:
-        text = text.replace(key, "***")
+    for secret in filter(None, secrets):  # before the cut, which may leave a part of one
+        text = text.replace(secret, "***")
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MAX_WORDS else f"{line[:MAX_WORDS]}…"

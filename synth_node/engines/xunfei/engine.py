@@ -99,7 +99,7 @@ class Xunfei:
         found_any = False
         try:
             async with self._connector.connected(self._credentials) as connection:
-                session = Session(connection, self._service, self._settings)
+                session = Session(connection, self._service, self._settings, self._credentials.secrets)
                 async with aclosing(session.audio(wanted)) as audio:
                     async for piece in audio:
                         found_any = True
@@ -112,14 +112,14 @@ class Xunfei:
 
     def _meant(self, fault: Fault, voice: str) -> Trouble | SpeechError:
         """Return what a fault is to the caller, and to all others."""
-        said, words, in_full = map(self._said, (str(fault), fault.words, fault.in_full))
+        said, in_full = str(fault), fault.in_full
         match fault.kind:
             case Kind.TRANSIENT:
-                return Failing(said, words)
+                return Failing(said, fault.words)
             case Kind.UNREACHABLE:
-                return NoConnection(said, words)
+                return NoConnection(said, fault.words)
             case Kind.BUSY:
-                return Busy(said, words)
+                return Busy(said, fault.words)
             case Kind.REQUEST:
                 return TextTooLong(in_full, param="text")
             case Kind.REFUSED:
@@ -132,12 +132,6 @@ class Xunfei:
                 return UnknownVoice(f"voice {voice!r}: {in_full}", param="voice")
             case Kind.SETTINGS:
                 return Misconfigured(said, pause_s=fault.pause_s)
-
-    def _said(self, text: str) -> str:
-        """Return a text that a server may have written a part of, without key and secret."""
-        for secret in (self._credentials.key, self._credentials.secret):
-            text = text.replace(secret, "***")
-        return text
 
 
 async def _whole_samples(audio: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

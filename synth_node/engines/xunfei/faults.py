@@ -86,29 +86,32 @@ Source: error tables of the online and super-human TTS pages at xfyun.cn, and wh
 """
 
 
-def fault_of(code: int, message: str, sid: str) -> Fault:
-    """Return what an answer with a code other than 0 means. sid: the session's name, for the support."""
+def fault_of(code: int, message: str, sid: str, *secrets: str) -> Fault:
+    """Return what an answer with a code other than 0 means, in a text without `secrets`.
+
+    sid: the session's name, for the support.
+    """
     meaning = MEANINGS.get(code, _Meaning(Kind.REFUSED, "the service refused the request"))
     if code == _BAD_PARAMETER and _VOICE_PARAMETER in message:
         meaning = _Meaning(Kind.VOICE, "the service does not know this voice")
-    detail = f"Xunfei {code}{f', session {clean(sid)}' if sid else ''}"
+    detail = f"Xunfei {code}{f', session {clean(sid, *secrets)}' if sid else ''}"
     return Fault(
         meaning.kind,
         f"{meaning.text} ({detail})",
-        words=clean(message),
+        words=clean(message, *secrets),
         code=code,
         pause_s=meaning.pause_s,
     )
 
 
-def handshake_fault(status: int, body: bytes, *, server_date: str | None, now: float) -> Fault:
-    """Return what it means that the server did not open the connection.
+def handshake_fault(status: int, body: bytes, *secrets: str, server_date: str | None, now: float) -> Fault:
+    """Return what it means that the server did not open the connection, in a text without `secrets`.
 
     body: JSON with a `message`, whatever its content type. server_date: the answer's Date header.
     now: Unix time in seconds.
     """
     try:
-        message = clean(json.loads(body)["message"])
+        message = clean(json.loads(body)["message"], *secrets)
     except (ValueError, KeyError, TypeError, RecursionError):
         message = ""
     detail = f"(HTTP {status}{f', {message!r}' if message else ''})"

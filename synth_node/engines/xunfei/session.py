@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -69,7 +69,9 @@ class Connector:
             response = exc.response
             date = response.headers.get("Date")
             body = bytes(response.body)
-            raise handshake_fault(response.status_code, body, server_date=date, now=time.time()) from None
+            raise handshake_fault(
+                response.status_code, body, *credentials.secrets, server_date=date, now=time.time()
+            ) from None
         except TimeoutError:
             reason = f"nothing within {settings.connect_s:g} s"
         except OSError as exc:
@@ -89,9 +91,16 @@ class _Connect(connect):
 class Session:
     """One text on one connection."""
 
-    def __init__(self, connection: ClientConnection, service: Service, settings: XunfeiSettings) -> None:
+    def __init__(
+        self,
+        connection: ClientConnection,
+        service: Service,
+        settings: XunfeiSettings,
+        secrets: Sequence[str],
+    ) -> None:
         self._connection = connection
         self._service = service
+        self._secrets = secrets
         self._idle_s = settings.idle_s
         self._left_s = settings.total_s
         self._sid = ""
@@ -109,7 +118,7 @@ class Session:
                 frame = self._service.frame(message)
             self._sid = self._sid or frame.sid
             if frame.code != 0:
-                raise fault_of(frame.code, frame.message, self._sid)
+                raise fault_of(frame.code, frame.message, self._sid, *self._secrets)
             is_last = frame.last
             if piece := ordered.add(frame):
                 yield piece
@@ -142,8 +151,9 @@ class Session:
         text = "the connection ended before the audio did"
         if exc.rcvd is None:
             return self._transient(text)
-        return self._transient(f"{text}, with code {exc.rcvd.code}", words=clean(exc.rcvd.reason))
+        words = clean(exc.rcvd.reason, *self._secrets)
+        return self._transient(f"{text}, with code {exc.rcvd.code}", words=words)
 
     def _transient(self, text: str, *, words: str = "") -> Fault:
-        text = f"{text}, session {clean(self._sid)}" if self._sid else text
+        text = f"{text}, session {clean(self._sid, *self._secrets)}" if self._sid else text
         return Fault(Kind.TRANSIENT, text, words=words)

@@ -30,6 +30,11 @@ class Credentials:
     key: str = field(repr=False)
     secret: str = field(repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, str]:
+        """What no text may show."""
+        return self.key, self.secret
+
 
 class XunfeiSettings(EngineSettings):
     """Which app speaks, with what voices and how; each field is the variable XUNFEI_<FIELD>."""

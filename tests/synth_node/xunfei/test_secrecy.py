@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from antiphon.errors import (
     SpeechError,
 )
+from synth_node.network.trouble import MAX_WORDS
 from tests.fake_xunfei.handshake import REFUSALS
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
@@ -75,6 +76,24 @@ async def test_a_secret_in_a_servers_own_words_is_not_shown(
         _, failure = await until_failed(engine)
         assert "no such thing as *** with ***" in str(failure)
         assert throttle.paused_for == str(failure)
+
+
+@pytest.mark.parametrize("n_before", [MAX_WORDS - 1, MAX_WORDS - 12, MAX_WORDS - 40])
+async def test_a_secret_is_struck_out_before_words_are_cut(
+    fake: FakeXunfei, monkeypatch: pytest.MonkeyPatch, n_before: int
+) -> None:
+    shown = []
+    for secret in (fake.app.api_key, fake.app.api_secret):
+        words = "x" * n_before + secret
+        monkeypatch.setitem(REFUSALS, "signature", type(REFUSALS["signature"])(401, words))
+        monkeypatch.setitem(MESSAGES, 10163, words)
+        async with speaking(fake) as (engine, _):
+            fake.next(Scenario.ERROR, code=10163)
+            shown.append(await until_failed(engine))
+            fake.next(Scenario.REFUSAL, refusal="signature")
+            shown.append(await until_failed(engine))
+    for _, failure in shown:
+        assert "x*" in str(failure), "it was there, and struck out"
 
 
 async def test_a_services_own_words_are_for_the_caller_only(
