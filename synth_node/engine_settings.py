@@ -26,8 +26,17 @@ def secret(variable: str, value: SecretStr | None, file: str | None) -> str:
     """Return a secret: what `<variable>_FILE` holds, else the value of `variable`.
 
     Raises:
-        SettingsError: neither is set, or the file cannot be read or is empty. The text shows no secret.
+        SettingsError: neither is set, the file cannot be read, or it is nothing that a header can hold.
+            The text shows no secret.
     """
+    source, text = _secret(variable, value, file)
+    if not text.isascii() or not text.isprintable():
+        raise SettingsError(f"{source} holds a line break or another character that no secret can have")
+    return text
+
+
+def _secret(variable: str, value: SecretStr | None, file: str | None) -> tuple[str, str]:
+    """Return where a secret comes from, and the secret."""
     if file is not None:
         try:
             with open(file, encoding="utf-8") as opened:
@@ -37,10 +46,10 @@ def secret(variable: str, value: SecretStr | None, file: str | None) -> str:
             raise SettingsError(f"{variable}_FILE: {file}: {reason}") from None
         if not text:
             raise SettingsError(f"{variable}_FILE: {file} is empty")
-        return text
+        return f"{variable}_FILE", text
     if value is None or not value.get_secret_value().strip():
         raise SettingsError(f"{variable} or {variable}_FILE has to be set for this engine")
-    return value.get_secret_value().strip()
+    return variable, value.get_secret_value().strip()
 
 
 def address(value: str, schemes: Sequence[str], example: str) -> SplitResult:

@@ -105,6 +105,21 @@ def test_a_secret_that_is_not_there_is_named(
     assert f"XUNFEI_{name} or XUNFEI_{name}_FILE has to be set" in refused()
 
 
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("content", ["hunter2\r\nX: y", "hunter2\nhunter3", "hunter2\u4f60", "hunter2\0"])
+def test_a_secret_that_no_secret_can_be_is_refused_unseen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: str
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text(content)
+    monkeypatch.setenv(f"XUNFEI_{name}_FILE", str(file))
+    assert refused().startswith(f"XUNFEI_{name}_FILE holds")
+    monkeypatch.delenv(f"XUNFEI_{name}_FILE")
+    if "\0" not in content:
+        monkeypatch.setenv(f"XUNFEI_{name}", content)
+        assert refused().startswith(f"XUNFEI_{name} holds")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
