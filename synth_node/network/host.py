@@ -174,45 +174,53 @@ class NetworkHost:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the slot has a place and its last utterance is over."""
-        return self._current is None and self._throttle.holds_place(self)
+        """Whether the slot has a place that it may keep, and its last utterance is over."""
+        return self._current is None and self._throttle.may_keep_place(self)
 
     async def ready(self) -> None:
         """Return when the last utterance is over and there is a place for the next one."""
         while not self.is_ready:
-            if self._current is not None:
-                await asyncio.wait({self._current.task})
-            if not self._throttle.holds_place(self):
-                await self._throttle.take_place(self, self._withdraw)
+            await self._last_is_over()
+            self._throttle.give_back_excess(self)
+            await self._throttle.take_place(self, self._withdraw)
 
     async def free(self) -> None:
-        """Return when the last segment is over; there is nothing to be done between two utterances."""
-        await self.ready()
+        """Return when the last segment is over.
+
+        An utterance under way waits for no place: it has a slot already, and only its turn at the server
+        counts. Raises EngineCrashed while the engine is paused: another node speaks the rest.
+        """
+        self._unready = None
+        await self._last_is_over()
+        self._throttle.check_open()
+
+    async def _last_is_over(self) -> None:
+        while self._current is not None:
+            await asyncio.wait({self._current.task})
 
     def unready(self) -> asyncio.Future[None]:
         """Return what is done when the place had to be given back."""
         self._unready = asyncio.get_running_loop().create_future()
-        if not self._throttle.holds_place(self):
-            self._unready.set_result(None)
+        if not self._throttle.may_keep_place(self):
+            self._withdraw()
         return self._unready
 
     def _withdraw(self) -> bool:
-        """Give the place back, unless it is in use."""
-        if self._current is not None:
+        """Give the place back if the slot is idle; one with an utterance does that behind it, in `ready`."""
+        if self._unready is None or self._unready.done():
             return False
         self._throttle.give_back(self)
-        if self._unready is not None and not self._unready.done():
-            self._unready.set_result(None)
+        self._unready.set_result(None)
         return True
 
     def speak(self, request: EngineRequest) -> NetworkUtterance:
-        """Start an utterance; only when ready."""
+        """Start an utterance; only when free."""
         assert self._current is None
         utterance = NetworkUtterance(self.info.sample_rate or 0)
         self._current = utterance
         work = self._speak(utterance, replace(request, voice=request.voice or self._voice))
         utterance.task = self._tasks.create_task(work, name=f"engine-{self._slot}")
-        utterance.task.add_done_callback(lambda _: self._over())
+        utterance.task.add_done_callback(self._over)
         return utterance
 
     def leave(self, utterance: Speaking) -> None:
@@ -220,9 +228,8 @@ class NetworkHost:
         if self._current is utterance:
             self._current.task.cancel()
 
-    def _over(self) -> None:
+    def _over(self, _: asyncio.Task[None]) -> None:
         self._current = None
-        self._throttle.give_back_excess(self)
 
     def _known(self, voice: str) -> str:
         """Return the engine's own name of a voice. Raises UnknownVoice."""

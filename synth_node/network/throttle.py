@@ -53,8 +53,7 @@ class Throttle:
             EngineCrashed: the engine is paused.
         """
         while self._n_at_work >= self.limit:
-            if self.paused_for is not None:
-                raise EngineCrashed(self.paused_for)
+            self.check_open()
             await self._wait_in(self._turns)
         self._n_at_work += 1
         try:
@@ -62,6 +61,11 @@ class Throttle:
         finally:
             self._n_at_work -= 1
             self._look()
+
+    def check_open(self) -> None:
+        """Raise EngineCrashed if the engine is paused."""
+        if self.paused_for is not None:
+            raise EngineCrashed(self.paused_for)
 
     def refused(self) -> None:
         """Note that the server refused the utterance whose turn it is: there are too many."""
@@ -103,17 +107,21 @@ class Throttle:
             self._rise = None
 
     async def take_place(self, holder: object, on_withdraw: Callable[[], bool]) -> None:
-        """Wait until there is a place for `holder`.
+        """Wait until there is a place for `holder`, unless it has one.
 
         on_withdraw: called when places are to be given back; returns whether this one will be, soon.
         """
-        while len(self._places) >= self.limit:
+        while holder not in self._places and len(self._places) >= self.limit:
             await self._wait_in(self._wants_place)
         self._places[holder] = on_withdraw
 
     def holds_place(self, holder: object) -> bool:
         """Tell whether `holder` has a place."""
         return holder in self._places
+
+    def may_keep_place(self, holder: object) -> bool:
+        """Tell whether `holder` has a place, and no more are taken than the limit allows."""
+        return holder in self._places and len(self._places) <= self.limit
 
     def give_back(self, holder: object) -> None:
         """Give a place back, if `holder` has one."""

@@ -182,6 +182,66 @@ async def test_an_idle_slot_is_told_to_leave_when_the_limit_falls() -> None:
         waiting.cancel()
 
 
+async def test_a_text_goes_on_in_a_slot_that_has_to_leave_and_the_other_waits() -> None:
+    async with hosts(2) as (first, second):
+        throttle = engine_of(first).throttle
+        first.unready(), second.unready()
+        for host in (first, second):
+            await host.free()
+            await heard(host.speak(EngineRequest("1")))
+        async with throttle.turn():
+            throttle.refused()
+        assert throttle.limit == 1
+        for host in (first, second):
+            await host.free()
+            await heard(host.speak(EngineRequest("1")))
+        await second.free()
+        assert not second.is_ready, "its text is over: of two places that are taken there is one"
+        waiting = asyncio.create_task(second.ready())
+        await first.free()
+        assert await heard(first.speak(EngineRequest("1"))) == PIECE
+        assert not waiting.done()
+        await first.free()
+        assert first.is_ready, "one place is left, and it is this slot's"
+        assert not first.unready().done()
+        waiting.cancel()
+
+
+async def test_a_place_that_is_lost_before_the_slot_joins_is_given_back_then() -> None:
+    async with hosts(2) as (first, second):
+        throttle = engine_of(first).throttle
+        async with throttle.turn():
+            throttle.refused()
+        assert first.unready().done()
+        assert not second.unready().done()
+
+
+async def test_a_pause_ends_a_text_between_two_segments_and_one_that_comes_late() -> None:
+    async with hosts() as (host,):
+        unready = host.unready()
+        await host.free()
+        await heard(host.speak(EngineRequest("1")))
+        engine_of(host).throttle.pause("KEY is unknown", for_s=GUARD_S)
+        with pytest.raises(EngineCrashed, match="KEY is unknown"):
+            await host.free()
+        assert not unready.done()
+        assert not host.is_ready
+        assert host.unready().done()
+        with pytest.raises(EngineCrashed, match="KEY is unknown"):
+            await host.free()
+
+
+async def test_a_request_that_comes_while_its_slot_leaves_is_spoken() -> None:
+    async with hosts(2) as (busy, idle):
+        unready = idle.unready()
+        throttle = engine_of(busy).throttle
+        async with throttle.turn():
+            throttle.refused()
+        assert unready.done()
+        await idle.free()
+        assert await heard(idle.speak(EngineRequest("1"))) == PIECE
+
+
 async def test_slots_wait_for_the_first_probe_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
     throttle, told = Throttle(1), list[EngineInfo]()
