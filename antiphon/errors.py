@@ -121,7 +121,7 @@ class NoNodes(SpeechError):
 
 
 class Draining(SpeechError):
-    """The node is leaving and takes nothing new."""
+    """The node is leaving, or pauses, and takes nothing new: a run that ends with it killed nothing."""
 
     code = "draining"
     number = 503

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from antiphon.dispatch import Dispatcher
-from antiphon.errors import AttemptsExhausted, DeadlineExceeded, SpeechError
+from antiphon.errors import AttemptsExhausted, DeadlineExceeded, Draining, SpeechError
 from antiphon.events import AudioChunk, End, Segment, Words
 from antiphon.heard import Heard
 from antiphon.lengths import with_length
@@ -96,6 +96,8 @@ class Utterance:
 
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""
+        if isinstance(exc, Draining):
+            return  # nothing died: the slot was about to leave, and has left by now
         self._lost += 1
         self._ticket.attempt += 1
         if self._lost >= self._dispatcher.limits.max_lost:

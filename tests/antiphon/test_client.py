@@ -189,6 +189,19 @@ async def test_a_request_that_kills_engine_after_engine_is_given_up(
     assert node.requests.empty()
 
 
+async def test_slots_that_leave_in_the_midst_kill_no_request(tts: TtsClient, node: ScriptedNode) -> None:
+    speaking = asyncio.create_task(tts.speak("hello", model=MODEL))
+    for _ in range(5):
+        await node.arm(announce=True)
+        msg = await node.request()
+        assert "Tts-Attempt" not in (msg.headers or {}), "none was lost"
+        await node.send(msg, await node.accept(msg), Failure("draining", "the server is busy"))
+    await node.arm(announce=True)
+    msg = await node.request()
+    await node.send(msg, await node.accept(msg), AudioChunk(0, b"hello"), stats(1, 5))
+    assert await asyncio.wait_for(speaking, GUARD_S) == b"hello"
+
+
 async def test_a_failure_that_another_node_would_repeat_is_final(tts: TtsClient, node: ScriptedNode) -> None:
     await node.arm()
     speaking = asyncio.create_task(tts.speak("hello", model=MODEL))
