@@ -1,4 +1,4 @@
-"""A plain request whose engine crashed: sent to the group again, its answer passed on to the caller."""
+"""A plain request that its slot could not speak: sent to the group again, the answer passed on."""
 
 from __future__ import annotations
 
@@ -55,9 +55,11 @@ async def send_again(
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, 1.0)
     except TimeoutError:
-        await delivery.fail(AllSlotsBusy("the engine crashed and no other slot answered in time"))
+        await delivery.fail(AllSlotsBusy("this slot could not speak it, and no other answered in time"))
     except asyncio.CancelledError:
-        await delivery.fail(Draining("the engine crashed, and the node left before another slot answered"))
+        await delivery.fail(
+            Draining("this slot could not speak it, and the node left before another answered")
+        )
         raise
     except nats.errors.Error as exc:
         _log.warning("request lost", id=envelope.id, error=str(exc))

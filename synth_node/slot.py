@@ -241,11 +241,11 @@ class Slot:
                         await run.delivery.tell(piece)
         except TimeoutError:
             await self._failed(run, self._why_stopped(run))
-        except EngineCrashed as exc:
+        except (EngineCrashed, Draining) as exc:
             if envelope.stream or envelope.attempt >= MAX_ATTEMPTS:
                 await self._failed(run, exc)
             else:
-                _log.warning("engine crashed; the request goes to the group again", run=run.id)
+                _log.warning("the request goes to the group again", run=run.id, code=exc.code)
                 self._node.count(run, failed=exc.code)
                 self._node.send_again(msg, envelope, run)
         except SpeechError as exc:

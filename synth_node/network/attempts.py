@@ -6,22 +6,28 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from math import inf
+from time import monotonic
 from typing import Final
 
 import structlog
 
-from antiphon.errors import EngineCrashed, SpeechError
+from antiphon.errors import Draining, EngineCrashed, SpeechError
 from synth_node.network.throttle import Throttle
-from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection
+from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection, Trouble
 
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""
 MAX_BACKOFF_S: Final = 8.0
 MAX_WAIT_S: Final = 60.0
 """Longest wait between two tries; where the server wants a longer one, the engine pauses."""
+PATIENCE_S: Final = 5.0
+"""So long a server may refuse even one request at a time before it is held to take none of ours at all."""
 FIRST_PAUSE_S: Final = 10.0
-"""Pause after the server has refused key, model or account; it doubles while that goes on."""
+"""Pause after the server has refused key, model or account, or everything; it doubles while that goes on."""
 MAX_GROWN_PAUSE_S: Final = 600.0
+MAX_BUSY_PAUSE_S: Final = 60.0
+"""The same while the server is busy: it may have room at any time."""
 MAX_PAUSE_S: Final = 3600.0
 """Longest pause, whatever the server wants."""
 RETURN_S: Final = 1.0
@@ -36,19 +42,23 @@ class Attempts:
         self._throttle = throttle
         self._n_failures = n_failures
         self._n_pauses = 0
+        self._heard_at = -inf
 
     async def audio(self, attempt: Callable[[], AsyncGenerator[bytes, None]]) -> AsyncGenerator[bytes, None]:
         """Yield the audio of the first attempt that gives any.
 
-        A server that is busy is asked again for as long as the caller wants the audio. One that fails is
-        asked a few times. Once there was audio nothing is asked again: others go on at that place.
+        A server that is busy is asked again for as long as the caller wants the audio, unless it takes
+        nothing at all. One that fails is asked a few times. Once there was audio nothing is asked again:
+        others go on at that place.
 
         attempt: asks once; raises SpeechError, which ends it all, Misconfigured, Failing or Busy.
 
         Raises:
-            SpeechError: the attempt's, if there was no audio before it; else EngineCrashed.
+            SpeechError: the attempt's, if there was no audio before it; else EngineCrashed. Draining if there
+                was none and the engine pauses because the server is busy.
         """
         n_busy = n_failed = 0
+        refused_at = inf
         begun = False
         while True:
             async with self._throttle.turn():
@@ -56,21 +66,22 @@ class Attempts:
                     async with aclosing(attempt()) as pieces:
                         async for piece in pieces:
                             begun = True
+                            self._heard_at, self._n_pauses = monotonic(), 0
                             yield piece
-                    self._n_pauses = 0
                     return
                 except SpeechError as exc:
                     raise EngineCrashed(str(exc)) if begun else exc from None
                 except Misconfigured as exc:
-                    self._pause(exc)
+                    first_s = FIRST_PAUSE_S if exc.pause_s is None else exc.pause_s
+                    self._pause(exc, first_s, MAX_GROWN_PAUSE_S)
                     raise EngineCrashed(exc.in_full) from None
                 except Busy as exc:
-                    self._throttle.refused()
-                    after_s = exc.after_s or 0.0
-                    if after_s > MAX_WAIT_S:
-                        self._throttle.pause(str(exc), for_s=min(after_s, MAX_PAUSE_S))
-                    if begun or after_s > MAX_WAIT_S:
+                    refused_at = min(refused_at, monotonic())
+                    pauses = self._refused(exc, refused_at)
+                    if begun:
                         raise EngineCrashed(exc.in_full) from None
+                    if pauses:
+                        raise Draining(exc.in_full) from None
                     n_busy += 1
                     reason, wait_s = str(exc), _wait_s(n_busy, exc.after_s)
                 except Failing as exc:
@@ -83,14 +94,27 @@ class Attempts:
             _log.info("the engine's server is asked again", reason=reason, in_s=round(wait_s, 3))
             await asyncio.sleep(wait_s)
 
-    def _pause(self, trouble: Misconfigured) -> None:
+    def _refused(self, busy: Busy, since: float) -> bool:
+        """Note a refusal; return whether the engine pauses now.
+
+        It does if the server wants a long rest, or takes nothing of ours: it has refused the only request at
+        work there again and again `since` (on time.monotonic()), or does so still after a pause.
+        """
+        alone = self._throttle.refused()
+        after_s = min(busy.after_s or 0.0, MAX_PAUSE_S)
+        if alone and (self._n_pauses or monotonic() - max(since, self._heard_at) >= PATIENCE_S):
+            self._pause(busy, max(after_s, FIRST_PAUSE_S), MAX_BUSY_PAUSE_S)
+        elif after_s > MAX_WAIT_S:
+            self._throttle.pause(str(busy), for_s=after_s)
+        return self._throttle.paused_for is not None
+
+    def _pause(self, trouble: Trouble, first_s: float, most_s: float) -> None:
         """Speak nothing for a while, longer each time, until something has been spoken.
 
         A key can be changed, an account be filled; and a probe, which costs nothing, may not tell.
         """
         if self._throttle.paused_for is None:
-            first_s = FIRST_PAUSE_S if trouble.pause_s is None else trouble.pause_s
-            grown_s = min(first_s * 2.0 ** min(self._n_pauses, 16), MAX_GROWN_PAUSE_S)
+            grown_s = min(first_s * 2.0 ** min(self._n_pauses, 16), most_s)
             self._n_pauses += 1
             self._throttle.pause(str(trouble), for_s=max(first_s, grown_s))
 

@@ -51,7 +51,8 @@ class NetworkEngine(Protocol):
 
         Raises:
             SpeechError: InvalidRequest, UnknownVoice, TextTooLong where the request is at fault; EngineFailed
-                where another node would fail, too; EngineCrashed where another slot or node may do better.
+                where another node would fail, too; EngineCrashed where another slot or node may do better;
+                Draining where this one pauses.
         """
 
 

@@ -188,7 +188,7 @@ class NetworkHost:
         """Return when the last segment is over.
 
         An utterance under way waits for no place: it has a slot already, and only its turn at the server
-        counts. Raises EngineCrashed while the engine is paused: another node speaks the rest.
+        counts. Raises Draining while the engine is paused: another node speaks the rest.
         """
         self._unready = None
         await self._last_is_over()

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from antiphon.errors import EngineCrashed
+from antiphon.errors import Draining
 
 _UNPROBED = "the engine has not been probed yet"
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class Throttle:
         Hold it for as long as the server counts the utterance, which is one connection or one request.
 
         Raises:
-            EngineCrashed: the engine is paused.
+            Draining: the engine is paused.
         """
         while self._n_at_work >= self.limit:
             self.check_open()
@@ -63,18 +63,22 @@ class Throttle:
             self._look()
 
     def check_open(self) -> None:
-        """Raise EngineCrashed if the engine is paused."""
+        """Raise Draining if the engine is paused."""
         if self.paused_for is not None:
-            raise EngineCrashed(self.paused_for)
+            raise Draining(self.paused_for)
 
-    def refused(self) -> None:
-        """Note that the server refused the utterance whose turn it is: there are too many."""
+    def refused(self) -> bool:
+        """Note that the server refused the utterance whose turn it is: there are too many.
+
+        Return whether nothing else is at work there.
+        """
         if self.paused_for is not None:
-            return
+            return False
         limit = max(1, min(self.limit, self._n_at_work - 1))
         if limit < self.limit:
             log.warning("the engine's server refuses; fewer slots are offered", limit=limit, most=self.most)
         self._set(limit)
+        return self._n_at_work == 1
 
     def pause(self, reason: str, *, for_s: float = 30.0) -> None:
         """Have nothing spoken for `for_s` seconds, and then until a probe succeeds.
@@ -88,7 +92,7 @@ class Throttle:
         self._set(0)
         for turn in self._turns:
             if not turn.done():
-                turn.set_exception(EngineCrashed(reason))
+                turn.set_exception(Draining(reason))
         self.pause_requested.set()
 
     # -- for the node

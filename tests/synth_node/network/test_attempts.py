@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from antiphon.errors import EngineCrashed, EngineFailed
+from antiphon.errors import Draining, EngineCrashed, EngineFailed
 from synth_node.network import attempts
 from synth_node.network.attempts import Attempts
 from synth_node.network.throttle import Throttle
@@ -96,10 +96,81 @@ async def test_another_has_its_turn_while_one_waits(throttle: Throttle) -> None:
 async def test_a_wait_that_is_too_long_is_a_pause(throttle: Throttle) -> None:
     for after_s, pause_s in ((61.0, 61.0), (1e9, attempts.MAX_PAUSE_S)):
         server = Server(throttle, [Busy("full", "come tomorrow", after_s)])
-        with pytest.raises(EngineCrashed, match="full: come tomorrow"):
+        with pytest.raises(Draining, match="full: come tomorrow"):
             await server.speak()
         assert (throttle.paused_for, throttle.pause_s) == ("full", pause_s)
         throttle.open()
+
+
+class Clock:
+    """Stands still until the test moves it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr(attempts, "monotonic", lambda: self.now_s)
+
+
+async def test_a_server_that_takes_nothing_at_all_pauses_the_engine(
+    throttle: Throttle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, pauses = Clock(monkeypatch), list[float]()
+    server = Server(throttle, *[[Busy("full", "no licence")]] * 10_000)
+    for _ in range(5):
+        speaking = asyncio.create_task(server.speak())
+        if not pauses:
+            await soon(lambda: server.n_asked > 10, "it is asked again and again")
+            clock.now_s += attempts.PATIENCE_S
+        n_asked = server.n_asked
+        with pytest.raises(Draining, match="full: no licence"):
+            await speaking
+        assert not pauses or server.n_asked == n_asked + 1, "what is refused after a pause is so at once"
+        assert throttle.paused_for == "full"
+        pauses.append(throttle.pause_s)
+        with pytest.raises(Draining, match="full"):
+            await server.speak()
+        throttle.open()
+    assert pauses == [10, 20, 40, 60, 60]
+    server.script = []
+    assert await server.speak() == [b"a", b"b"]
+    server.script = [[Busy("full")]]
+    assert await server.speak() == [b"a", b"b"], "it has spoken, so it is given some time again"
+
+
+async def test_a_server_that_gives_others_audio_takes_something(
+    throttle: Throttle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def speaks() -> AsyncGenerator[bytes, None]:
+        yield b"other"
+
+    async def is_refused_again() -> None:
+        n_asked = server.n_asked
+        await soon(lambda: server.n_asked > n_asked + 1 or refused.done(), "it was refused again")
+
+    clock = Clock(monkeypatch)
+    server = Server(throttle, *[[Busy("full")]] * 10_000)
+    refused = asyncio.create_task(server.speak())
+    await is_refused_again()
+    assert [piece async for piece in server._attempts.audio(speaks)] == [b"other"]
+    clock.now_s += attempts.PATIENCE_S - 1
+    assert [piece async for piece in server._attempts.audio(speaks)] == [b"other"]
+    clock.now_s += 2
+    await is_refused_again()
+    assert throttle.paused_for is None
+    clock.now_s += attempts.PATIENCE_S
+    with pytest.raises(Draining, match="full"):
+        await refused
+
+
+async def test_a_refusal_while_another_is_at_work_pauses_nothing(
+    throttle: Throttle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "PATIENCE_S", 0.0)
+    server = Server(throttle, [Busy("full")])
+    async with throttle.turn():
+        speaking = asyncio.create_task(server.speak())
+        await soon(lambda: throttle.limit == 1, "it was refused")
+        assert throttle.paused_for is None
+    assert await speaking == [b"a", b"b"]
 
 
 async def test_a_server_that_is_away_pauses_the_engine_until_the_next_probe(throttle: Throttle) -> None:

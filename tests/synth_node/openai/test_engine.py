@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from antiphon.errors import EngineCrashed, EngineFailed, UnknownVoice
+from antiphon.errors import Draining, EngineCrashed, EngineFailed, UnknownVoice
 from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest
 from synth_node.network import attempts
@@ -127,7 +127,7 @@ async def test_a_fault_of_the_settings_pauses_the_engine(server: Server, answer:
         assert throttle.pause_s == attempts.FIRST_PAUSE_S
         assert [log["event"] for log in logs] == ["the engine pauses"]
         assert KEY[:9] not in str(logs)
-        with pytest.raises(EngineCrashed, match=text):
+        with pytest.raises(Draining, match=text):
             await spoken(engine)
         assert len(server.asked) == 1, "nobody is asked meanwhile"
 
@@ -189,7 +189,7 @@ async def test_a_busy_server_is_asked_again_when_it_says_and_less_is_offered(ser
 async def test_a_long_wait_is_a_pause(server: Server) -> None:
     server.answers.append(fails(429, Retry_After="900"))
     async with engine_for(server.url) as (engine, throttle):
-        with pytest.raises(EngineCrashed, match="429"):
+        with pytest.raises(Draining, match="429"):
             await spoken(engine)
         assert throttle.pause_s == 900
 

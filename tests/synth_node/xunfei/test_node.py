@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from typing import Any
 
 import av
@@ -14,16 +14,11 @@ import pytest
 from antiphon.client import TtsClient
 from antiphon.errors import InvalidRequest, TextTooLong, UnknownVoice
 from antiphon.heartbeat import Voice
-from antiphon.subjects import Subjects
-from synth_node.network.throttle import Throttle
-from synth_node.node import SynthNode
-from tests.fake_xunfei.messages import Order
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
-from tests.fake_xunfei.voice import Audio
-from tests.synth_node.conftest import GUARD_S, idle, running_node, settings_of, soon
+from tests.synth_node.conftest import GUARD_S, idle, soon
 from tests.synth_node.support_sound import loudness
-from tests.synth_node.xunfei.support import MODES, VOICES, gated, hurried, recorded, settings_for
+from tests.synth_node.xunfei.support import MODES, VOICES, gated, hurried, recorded
 
 Start = Callable[..., Any]
 TEXT = "Long enough for some frames of audio, one after the other."
@@ -39,27 +34,6 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 async def fake() -> AsyncIterator[FakeXunfei]:
     async with fake_xunfei(piece_bytes=2048, close_delay_s=0.2) as running:
         yield running
-
-
-@pytest.fixture
-async def start(nats_url: str, subjects: Subjects) -> AsyncIterator[Start]:
-    """Return a function that starts a node with the engine; options but `slots` are the engine's."""
-    async with AsyncExitStack() as stack:
-
-        async def begin(fake: FakeXunfei, *, slots: int = 1, helpers: int = 16, **options: Any) -> SynthNode:
-            settings = settings_of(
-                nats_url, subjects, engine="xunfei", model="xunfei", slots=slots, helpers=helpers
-            )
-            node = running_node(nats_url, settings, settings_for(fake, **options))
-            return await stack.enter_async_context(node)
-
-        yield begin
-
-
-def throttle_of(node: SynthNode) -> Throttle:
-    network = node._hosts._network
-    assert network is not None
-    return network.throttle
 
 
 async def spoken(client: TtsClient, text: str = TEXT, **options: Any) -> bytes:
@@ -192,31 +166,6 @@ async def test_a_connection_that_breaks_is_gone_on_from_by_another(
     plain = await spoken(client, format="wav")
     fake.next(scenario, code=10019)
     assert await spoken(client, format="wav") == plain
-
-
-async def test_a_node_that_pauses_in_the_midst_of_a_text_has_another_one_go_on(
-    start: Start, client: TtsClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = "我们今天讨论语音合成。" * 60
-    async with fake_xunfei() as fake, fake_xunfei() as other:
-        speak, go_on = fake.speak, asyncio.Event()
-
-        async def speak_first(order: Order) -> Audio:
-            if len(fake.orders) > 1:
-                await go_on.wait()
-            return await speak(order)
-
-        monkeypatch.setattr(fake, "speak", speak_first)
-        first = await start(fake, helpers=0)
-        async with asyncio.timeout(GUARD_S), aclosing(client.stream(text, model="xunfei")) as chunks:
-            await anext(chunks)
-            await start(other, helpers=0)
-            throttle_of(first).pause("the account is empty", for_s=GUARD_S)
-            go_on.set()
-            assert [chunk async for chunk in chunks]
-    spoken_by = [sum(len(order.text) for order in each.orders) for each in (fake, other)]
-    assert 0 < spoken_by[0] < len(text), "what was begun there ended there"
-    assert sum(spoken_by) >= len(text)
 
 
 async def test_a_real_voice_is_heard(
