@@ -223,10 +223,9 @@ class TtsClient:
         return others.waiting + self._dispatcher.waiting().waiting
 
     def can_speak(self) -> bool:
-        """Tell whether there is a connection and a living node that is ready."""
-        now = asyncio.get_running_loop().time()
-        states = (seen.heartbeat.state for seen in self.cluster.nodes(now))
-        return self.connection.nc.is_connected and "ready" in states
+        """Tell whether there is a connection and a living node that is ready and does not pause."""
+        beats = (seen.heartbeat for seen in self.cluster.nodes(asyncio.get_running_loop().time()))
+        return self.connection.nc.is_connected and any(b.state == "ready" and not b.paused for b in beats)
 
     def forecast(self, model: str | None = None) -> float | None:
         """Return in how many seconds a request that came now would find a free slot; None when unknown."""

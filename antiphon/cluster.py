@@ -194,6 +194,7 @@ def _worker(seen: Seen) -> dict[str, Any]:
         "name": beat.name,
         "model": beat.model,
         "state": "silent" if seen.silent else beat.state,
+        "paused": beat.paused,
         "slots": beat.slots,
         "busy": beat.busy,
         "idle": 0 if seen.silent else beat.idle,

@@ -78,6 +78,7 @@ class Heartbeat:
     seq: counts up. idle: armed slots, members of the queue group. busy: slots at work, on `running`.
     interval_s: time to the next heartbeat at the latest. seconds_per_character: slot seconds, moving mean.
     real_time_factor: synthesis seconds per second of audio, moving mean. Both are 0.0 until measured.
+    paused: why its engine speaks nothing for now, a sentence without secrets; empty when it can.
     """
 
     node: str
@@ -97,9 +98,10 @@ class Heartbeat:
     real_time_factor: float = 0.0
     version: str = ""
     voices_hash: str = ""
+    paused: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("node", "name", "model", "state", "version", "voices_hash"):
+        for name in ("node", "name", "model", "state", "version", "voices_hash", "paused"):
             require(getattr(self, name), str, name)
         check_token(self.node)
         check_token(self.model)

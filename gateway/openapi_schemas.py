@@ -246,6 +246,7 @@ _STATUS: Final[dict[str, Json]] = {
         name=STRING,
         model=STRING,
         state={"enum": [*get_args(State), "silent"]},
+        paused={**STRING, "description": "Why its engine speaks nothing for now; empty when it can."},
         slots=COUNT,
         busy=COUNT,
         idle=COUNT,

@@ -36,7 +36,7 @@ class Status:
         if not client.connection.nc.is_connected:
             raise NotConnected("there is no connection to NATS")
         if not client.can_speak():
-            raise NoNodes("no node is ready")
+            raise NoNodes("no node is ready to speak")
         return _fresh_json({"status": "ready"})
 
 

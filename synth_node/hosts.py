@@ -51,6 +51,11 @@ class Hosts:
         if self._network is not None:
             await self._network.__aexit__(*exc_info)
 
+    @property
+    def paused_for(self) -> str | None:
+        """Why nothing can be spoken for now, a sentence without secrets; None when it can."""
+        return None if self._network is None else self._network.throttle.paused_for
+
     def works(self) -> Iterator[tuple[Coroutine[Any, Any, None], str]]:
         """Yield what has to run as long as there are slots, each with its name."""
         if self._network is not None:

@@ -80,7 +80,7 @@ class SynthNode:
         self.synth_subject = self.subjects.synth(self.model)
         self.tally = Tally()
         self.buffer = Buffer(settings.buffer_total_bytes)
-        self._hosts = Hosts(settings, engine_settings, self.engine_started)
+        self.hosts = Hosts(settings, engine_settings, self.engine_started)
         self.slots = [Slot(self, number, self._synthesizer(number)) for number in range(settings.slots)]
         self.state: State = "starting"
         self.voices_hash = ""
@@ -97,7 +97,7 @@ class SynthNode:
     def _synthesizer(self, number: int) -> Synthesizer:
         settings = self.settings
         return Synthesizer(
-            self._hosts.of_slot(number),
+            self.hosts.of_slot(number),
             slot=number,
             max_audio_s=settings.max_audio_s,
             bit_rate=settings.bit_rate,
@@ -109,7 +109,7 @@ class SynthNode:
 
         An engine that cannot be started at all ends the tasks' owner with EngineUnavailable.
         """
-        async with self._hosts:
+        async with self.hosts:
             await self._serve(stop)
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -119,7 +119,7 @@ class SynthNode:
         self.connection.on_reconnect(self._on_reconnect)
         self.spawn(self.presence.run(), "heartbeats")
         self.spawn(self._keep_alive(), "progress of runs")
-        for work, name in self._hosts.works():
+        for work, name in self.hosts.works():
             self.spawn(work, name)
         slots = {slot: self.spawn(slot.run(stopping), f"slot {slot.number}") for slot in self.slots}
         await stop.wait()

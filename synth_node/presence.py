@@ -13,6 +13,7 @@ import structlog
 
 import antiphon
 from antiphon.heartbeat import Heartbeat, Running, encode_heartbeat
+from synth_node.delivery import short_text
 from synth_node.health import write_state
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Presence:
             real_time_factor=self._node.tally.real_time_factor,
             version=antiphon.__version__,
             voices_hash=self._node.voices_hash,
+            paused=short_text(self._node.hosts.paused_for or ""),
         )
 
     def stats(self) -> dict[str, Any]:

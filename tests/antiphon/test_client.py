@@ -422,6 +422,15 @@ async def test_junk_among_the_replies_harms_nobody(
     assert (await tts.status()).nodes == 1
 
 
+async def test_a_node_that_pauses_is_none_that_can_speak(tts: TtsClient, node: ScriptedNode) -> None:
+    await node.beat()
+    await soon(tts.can_speak, "the node has told")
+    await node.beat(idle=0, paused="the key is wrong")
+    await soon(lambda: not tts.can_speak(), "it pauses")
+    await node.beat()
+    await soon(tts.can_speak, "it speaks again")
+
+
 async def test_status_counts_what_waits_here(tts: TtsClient, node: ScriptedNode, speak: Speak) -> None:
     await speak(tts, "one", "two")
     status = await tts.status()

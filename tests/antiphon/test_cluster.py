@@ -223,7 +223,7 @@ def test_a_forecast_grows_with_what_waits(slots: list[int], ahead: int) -> None:
 def test_the_group_is_summed_up_over_its_nodes() -> None:
     seen = [
         Seen(beat("a", slots=2, idle=0, busy=2, synthesized=7, failed=1, version="1"), NOW),
-        Seen(beat("b", model="other", slots=3, idle=1, busy=2), NOW),
+        Seen(beat("b", model="other", slots=3, idle=1, busy=2, paused="no key"), NOW),
     ]
     status = group_status(seen, {"m": Waiting(4, 80), "gone": Waiting(2, 9), "other": Waiting(0, 0)})
     assert (status.status, status.nodes, status.slots, status.busy, status.waiting) == (True, 2, 5, 4, 6)
@@ -234,6 +234,7 @@ def test_the_group_is_summed_up_over_its_nodes() -> None:
     }
     assert [worker["node"] for worker in status.workers] == ["a", "b"]
     assert status.workers[0]["synthesized"] == 7
+    assert [worker["paused"] for worker in status.workers] == ["", "no key"]
     as_dict = status.as_dict()
     assert list(as_dict) == ["status", "nodes", "slots", "busy", "waiting", "models", "workers"]
     assert as_dict["workers"] == list(status.workers)

@@ -31,10 +31,11 @@ COUNTS = st.integers(0, 2**53)
 SECONDS = st.floats(0, 3600) | st.integers(0, 3600)
 TOKENS = st.from_regex("[A-Za-z0-9_-]{1,40}", fullmatch=True)
 RUNNING = st.builds(Running, run=st.text(), characters=st.integers(0, 10**12), elapsed_s=SECONDS)
+TEXTS = ("name", "version", "voices_hash", "paused")
 HEARTBEATS = st.builds(
     Heartbeat,
     **{name: TOKENS for name in ("node", "model")},
-    **{name: st.text() for name in ("name", "version", "voices_hash")},
+    **{name: st.text() for name in TEXTS},
     **{name: COUNTS for name in ("seq", "synthesized", "failed")},
     **{name: st.integers(0, 4096) for name in ("slots", "idle", "busy")},
     **{name: SECONDS for name in ("boot", "seconds_per_character", "real_time_factor")},
@@ -76,11 +77,11 @@ def test_any_other_value_is_malformed_and_nothing_else(name: str, value: object)
         *({name: None} for name in NAMES),
         *({name: True} for name in NAMES),
         *({name: -1} for name in NAMES),
-        *({name: "x"} for name in NAMES if name not in ("node", "name", "model", "version", "voices_hash")),
+        *({name: "x"} for name in NAMES if name not in (*TEXTS, "node", "model")),
         *({name: 1.5} for name in ("seq", "slots", "idle", "busy", "synthesized", "failed")),
         *({name: float("nan")} for name in ("boot", "interval_s", "seconds_per_character")),
         *({name: float("inf")} for name in ("boot", "interval_s", "real_time_factor")),
-        *({name: 5} for name in ("node", "name", "model", "version", "voices_hash", "state")),
+        *({name: 5} for name in (*TEXTS, "node", "model", "state")),
         {"state": "dancing"},
         {"running": {}},
         {"running": "r"},

@@ -29,7 +29,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def throttle_of(node: SynthNode) -> Throttle:
-    network = node._hosts._network
+    network = node.hosts._network
     assert network is not None
     return network.throttle
 
@@ -90,6 +90,26 @@ async def test_callers_wait_for_the_only_node_while_its_service_takes_nothing(
             fake.always(Scenario.FINE)
         assert len({caller.result() for caller in callers}) == 1
         assert throttle_of(node).paused_for is None
+
+
+async def test_a_pause_is_told_to_all(
+    start: Start, client: TtsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "PATIENCE_S", 0.0)
+    async with fake_xunfei() as fake:
+        node = await start(fake, voices="xiaoyan")
+        await soon(client.can_speak, "it is ready")
+        fake.always(Scenario.ERROR, code=10313)
+        speaking = asyncio.create_task(client.speak("hello", model="xunfei"))
+        await soon(lambda: not client.can_speak(), "it has told of the pause")
+        (worker,) = (await client.status()).workers
+        assert worker["paused"].startswith("XUNFEI_APP_ID is not the app that XUNFEI_API_KEY belongs to")
+        assert (node.state, idle(node)) == ("ready", 0)
+        assert all(secret not in worker["paused"] for secret in (fake.app.api_key, fake.app.api_secret))
+        fake.always(Scenario.FINE)
+        throttle_of(node).open()
+        await soon(client.can_speak, "it speaks again")
+        assert await speaking
 
 
 async def test_a_plain_request_goes_to_the_group_again_when_its_node_pauses(
