@@ -59,8 +59,16 @@ class Throttle:
         try:
             yield
         finally:
-            self._n_at_work -= 1
-            self._look()
+            self._end_of_work()
+
+    def lasts_until(self, end: asyncio.Future[None]) -> None:
+        """Have the turn that is ending now last until `end` is done: the server counts it until then."""
+        self._n_at_work += 1
+        end.add_done_callback(self._end_of_work)
+
+    def _end_of_work(self, _: asyncio.Future[None] | None = None) -> None:
+        self._n_at_work -= 1
+        self._look()
 
     def check_open(self) -> None:
         """Raise Draining if the engine is paused."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Self
+
+from websockets.asyncio.client import ClientConnection
 
 from antiphon.errors import EngineFailed, SpeechError, TextTooLong, UnknownVoice
 from synth_node.audio.pcm import wav_header
@@ -28,12 +31,14 @@ class Xunfei:
 
     def __init__(self, settings: XunfeiSettings, throttle: Throttle) -> None:
         self._settings = settings
+        self._throttle = throttle
         self._attempts = Attempts(throttle, settings.attempts)
         self._voices = settings.voice_list
         self._connector: Connector
         self._credentials: Credentials
         self._service: Service
         self._have_spoken: set[str] = set()
+        self._closing: asyncio.TaskGroup
 
     @property
     def info(self) -> EngineInfo:
@@ -44,10 +49,12 @@ class Xunfei:
     async def __aenter__(self) -> Self:
         """Read what connections share; each is made for one text."""
         self._connector = Connector(self._settings)
+        self._closing = await asyncio.TaskGroup().__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        """Hold nothing."""
+        """Wait until the last connections are closed."""
+        await self._closing.__aexit__(None, None, None)
 
     async def probe(self) -> None:
         """Open a connection and close it, without a request, so at no cost: key, secret and clock are right.
@@ -98,7 +105,7 @@ class Xunfei:
         """Speak one text on one connection. Raises SpeechError or Trouble."""
         found_any = False
         try:
-            async with self._connector.connected(self._credentials) as connection:
+            async with self._connected() as connection:
                 session = Session(connection, self._service, self._settings, self._credentials.secrets)
                 async with aclosing(session.audio(wanted)) as audio:
                     async for piece in audio:
@@ -109,6 +116,18 @@ class Xunfei:
         if not found_any and any(map(str.isalnum, wanted.text)):  # marks alone may be silence
             raise Failing("the service answered without audio")
         self._have_spoken.add(wanted.voice)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[ClientConnection, None]:
+        """Give a connection for one text; with all of it spoken only the turn waits for its close."""
+        connection = await self._connector.open(self._credentials)
+        try:
+            yield connection
+        except BaseException:
+            await connection.close()
+            raise
+        closing = self._closing.create_task(connection.close(), name="close a connection")
+        self._throttle.lasts_until(closing)
 
     def _meant(self, fault: Fault, voice: str) -> Trouble | SpeechError:
         """Return what a fault is to the caller, and to all others."""

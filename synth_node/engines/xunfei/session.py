@@ -22,7 +22,7 @@ from synth_node.engines.xunfei.signing import signed_url
 from synth_node.network.trouble import clean
 
 CLOSE_S: Final = 0.25
-"""Time for the server's answer to our close frame; the slot is taken until then."""
+"""Time for the server's answer to our close frame."""
 _MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 """The documents have up to 10 MiB of audio in a message, which is 14 MiB of base64."""
 _MAX_FRAMES: Final = 4
@@ -41,13 +41,14 @@ class Connector:
     @asynccontextmanager
     async def connected(self, credentials: Credentials) -> AsyncGenerator[ClientConnection, None]:
         """Give a connection that is signed as of now; closed with 1000 at the end. Raises Fault."""
-        connection = await self._open(credentials)
+        connection = await self.open(credentials)
         try:
             yield connection
         finally:
             await connection.close()
 
-    async def _open(self, credentials: Credentials) -> ClientConnection:
+    async def open(self, credentials: Credentials) -> ClientConnection:
+        """Return a connection that is signed as of now. Raises Fault."""
         settings = self._settings
         server = urlsplit(settings.address).netloc + (" through XUNFEI_PROXY" if settings.proxy else "")
         url = signed_url(settings.address, key=credentials.key, secret=credentials.secret, now=time.time())

@@ -76,6 +76,17 @@ async def test_no_more_are_at_work_than_the_limit_and_they_follow_in_order() -> 
     assert order == list(range(20))
 
 
+async def test_a_turn_may_last_longer_than_its_block() -> None:
+    throttle, end = opened(1), asyncio.get_running_loop().create_future()
+    async with throttle.turn():
+        throttle.lasts_until(end)
+    waiting = asyncio.create_task(throttle.turn().__aenter__())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    end.set_result(None)
+    await asyncio.wait_for(waiting, GUARD_S)
+
+
 async def test_refusals_lower_the_limit_to_what_the_server_has_taken() -> None:
     throttle = opened(8)
     async with AsyncExitStack() as taken:

@@ -96,7 +96,7 @@ async def test_every_encoding_arrives(fake: FakeXunfei, tte: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_long_text_is_spoken_on_one_connection_after_another(quick: FakeXunfei, mode: str) -> None:
-    async with speaking(quick, mode=mode, most=4) as (engine, _):
+    async with speaking(quick, mode=mode, most=1) as (engine, _):
         audio = await spoken(engine, LONG)
         rate = engine.info.sample_rate
         assert rate is not None
@@ -222,3 +222,14 @@ async def test_a_service_that_counts_starts_is_waited_for() -> None:
             now[0] += 1
             await asyncio.sleep(0.01)  # the stand-in's clock goes on, which has no event
         assert len({caller.result() for caller in callers}) == 1
+
+
+async def test_nobody_waits_for_a_close_but_the_next_turn(fake: FakeXunfei) -> None:
+    async with speaking(fake, most=1) as (engine, throttle):
+        fake.next(Scenario.STAY_OPEN)
+        await spoken(engine)
+        following = asyncio.create_task(throttle.turn().__aenter__())
+        await asyncio.sleep(0)
+        assert not following.done(), "the service counts the connection until it is closed"
+        await following
+        assert fake.open == 0
