@@ -80,7 +80,7 @@ def test_the_file_of_the_key_wins_and_is_read_anew(monkeypatch: pytest.MonkeyPat
 
 def test_a_key_that_no_header_can_hold_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = loaded(monkeypatch, base_url=URL, api_key="sk-1\r\nX: y")
-    with pytest.raises(SettingsError, match="^SYNTH_OPENAI_API_KEY holds") as caught:
+    with pytest.raises(SettingsError, match=r"^SYNTH_OPENAI_API_KEY holds") as caught:
         settings.key()
     assert "sk-1" not in str(caught.value)
     assert "sk-1" not in repr(settings)
