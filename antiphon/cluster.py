@@ -13,6 +13,8 @@ from antiphon.heartbeat import Heartbeat, Waiting
 MISSED_HEARTBEATS: Final = 3
 _WAITING_EXPIRES_S: Final = 3.0
 _MAX_NODES: Final = 10_000
+_MAX_MODELS: Final = 10_000
+"""That are remembered; the one not heard of for longest is forgotten."""
 _MAX_FORECAST_S: Final = 86_400.0
 _EXACT_PER_SLOT: Final = 4
 """Requests ahead, per slot, up to which a forecast follows each one; beyond, the mean is as good."""
@@ -40,7 +42,7 @@ class Cluster:
     def __init__(self) -> None:
         self._nodes: dict[str, Seen] = {}
         self._waiting: dict[tuple[str, str], tuple[Waiting, float]] = {}
-        self._models: set[str] = set()
+        self._models: dict[str, None] = {}
 
     def heard(self, heartbeat: Heartbeat, now: float) -> None:
         """Take in a heartbeat; one that is older than what we have is ignored, `left` ends the node."""
@@ -51,7 +53,10 @@ class Cluster:
             self._nodes.pop(heartbeat.node, None)
         elif heartbeat.node in self._nodes or len(self._nodes) < _MAX_NODES:
             self._nodes[heartbeat.node] = Seen(heartbeat, now)
-            self._models.add(heartbeat.model)
+            self._models.pop(heartbeat.model, None)
+            self._models[heartbeat.model] = None
+            if len(self._models) > _MAX_MODELS:
+                del self._models[next(iter(self._models))]
 
     def heard_waiting(self, model: str, caller: str, waiting: Waiting, now: float) -> None:
         """Take in what one caller has waiting."""
@@ -71,7 +76,7 @@ class Cluster:
         return any(s.heartbeat.model == model and s.alive(now) for s in self._nodes.values())
 
     def was_seen(self, model: str) -> bool:
-        """Tell whether a node of the model was ever heard of."""
+        """Tell whether a node of the model was ever heard of, as far as that is remembered."""
         return model in self._models
 
     def is_ready(self, model: str, now: float) -> bool:

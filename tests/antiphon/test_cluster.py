@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon import cluster as cluster_module
 from antiphon.cluster import MISSED_HEARTBEATS, Cluster, Seen, group_status
 from antiphon.heartbeat import Heartbeat, Running, Waiting
 
@@ -100,6 +101,16 @@ def test_a_model_that_is_leaving_counts_only_while_there_is_no_other() -> None:
     assert cluster.models(NOW) == ["bass"]
     cluster.heard(beat("a2", model="alto"), NOW)
     assert cluster.models(NOW) == ["alto", "bass"]
+
+
+def test_the_models_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_MAX_MODELS", 3)
+    cluster = Cluster()
+    for number in range(10):
+        cluster.heard(beat("real", seq=number), NOW)
+        cluster.heard(beat("liar", seq=number, model=f"made-up-{number}"), NOW)
+    assert [cluster.was_seen(f"made-up-{number}") for number in (0, 7, 8, 9)] == [False, False, True, True]
+    assert cluster.was_seen("m"), "what lives is not forgotten"
 
 
 def test_a_model_is_ready_when_one_of_its_nodes_is() -> None:
