@@ -16,8 +16,8 @@ from antiphon.heartbeat import VoiceList, decode_voices
 
 VOICES_S: Final = 2.0
 """Bound on having the voices of a model whose nodes are ready."""
-MAX_LISTS: Final = 256
-"""Lists that are kept; the one that was not wanted for longest is forgotten."""
+MAX_KEPT: Final = 50_000
+"""Voices and aliases that are kept, of all models; the list not wanted for longest is forgotten first."""
 _ANSWER_S: Final = 0.5
 """Time for one node to list its voices; then another is asked: the first may be frozen."""
 _ASK_AGAIN_S: Final = 0.05
@@ -30,13 +30,13 @@ _Hashes = frozenset[str]
 class VoiceLists:
     """The voice lists of all models; shared by all callers of one process.
 
-    A list is kept for what the model's nodes called their voices together when they were asked. So nodes that
-    differ cost one question more, not one with each heartbeat.
+    Of each model the last list is kept, for what its nodes called their voices together when they were asked.
+    So nodes that differ cost one question more, not one with each heartbeat.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._known: dict[tuple[str, _Hashes], VoiceList] = {}
+        self._known: dict[str, tuple[_Hashes, VoiceList]] = {}
         self._asked: dict[str, asyncio.Future[VoiceList]] = {}
 
     async def of(self, model: str, *, within_s: float = VOICES_S) -> VoiceList:
@@ -79,18 +79,17 @@ class VoiceLists:
 
     def known(self, model: str) -> VoiceList | None:
         """Return what needs no question: what the nodes that live list, or what the last ones listed."""
-        hashes = self._hashes(model)
-        if not hashes:
-            return next((known for (of, _), known in reversed(self._known.items()) if of == model), None)
-        known = self._known.pop((model, hashes), None)
-        if known is not None:
-            self._known[model, hashes] = known  # the last in use is the last to be forgotten
-        return known
+        kept = self._known.pop(model, None)
+        if kept is None:
+            return None
+        self._known[model] = kept  # the last in use is the last to be forgotten
+        hashes, listed = kept
+        return listed if self._hashes(model) in (hashes, frozenset()) else None
 
     @property
     def models(self) -> list[str]:
         """The models whose voices were ever known, by name."""
-        return sorted({model for model, _ in self._known})
+        return sorted(self._known)
 
     def _hashes(self, model: str) -> _Hashes:
         now = asyncio.get_running_loop().time()
@@ -134,6 +133,7 @@ class VoiceLists:
     def _keep(self, model: str, hashes: _Hashes, voices: VoiceList) -> None:
         if len(hashes) > 1:
             _log.warning("the nodes of model %s list different voices", model)
-        self._known[model, hashes] = voices
-        while len(self._known) > MAX_LISTS:
+        self._known.pop(model, None)
+        self._known[model] = hashes, voices
+        while sum(1 + len(each.voices) + len(each.aliases) for _, each in self._known.values()) > MAX_KEPT:
             del self._known[next(iter(self._known))]

@@ -74,9 +74,10 @@ async def test_another_hash_is_another_list(caller: StartClient, start_model: St
     made.voices = ("bob",)
     await made.beat(tts, voices_hash="second")
     assert await listed(tts, "a") == ["bob"]
+    made.voices = ("anna",)
     await made.beat(tts, voices_hash="first")
-    assert await listed(tts, "a") == ["anna"], "what it was called before is still known"
-    assert made.n_asked == 2
+    assert await listed(tts, "a") == ["anna"], "only the last list is known"
+    assert made.n_asked == 3
 
 
 async def test_nodes_that_differ_are_asked_once_and_told_of(
@@ -149,7 +150,7 @@ async def test_no_list_at_all_is_a_failure(caller: StartClient, start_model: Sta
 async def test_lists_are_bounded(
     caller: StartClient, start_model: StartModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(voices, "MAX_LISTS", 3)
+    monkeypatch.setattr(voices, "MAX_KEPT", 6)
     tts = await caller(timing=QUICK)
     used = await start_model(tts, "used", "anna")
     made = await start_model(tts, "a", "anna")
@@ -157,7 +158,12 @@ async def test_lists_are_bounded(
         await made.beat(tts, voices_hash=f"{number}")
         await listed(tts, "a")
         await listed(tts, "used")
-    assert len(tts._voices._known) == 3
+    assert set(tts._voices._known) == {"a", "used"}, "of each model one"
+    for name in "bcd":
+        await start_model(tts, name, "anna")
+        await listed(tts, name)
+        await listed(tts, "used")
+    assert set(tts._voices._known) == {"c", "d", "used"}
     assert (used.n_asked, made.n_asked) == (1, 10), "what is used is not forgotten"
 
 
