@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, Final, Literal, cast
 
 import msgpack
@@ -19,6 +20,10 @@ _MAX_SLOTS: Final = 4096
 _MAX_INTERVAL_S: Final = 3600.0
 _MAX_SECONDS_PER_CHARACTER: Final = 3600.0
 _MAX_CHARACTERS: Final = 2**53
+MAX_VOICES: Final = 2000
+"""Voices that a model can list, and aliases beside them; the engine's process has the same bounds."""
+MAX_VOICE_CHARACTERS: Final = 200
+"""Of each text in such a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +179,20 @@ def encode_voices(model: str, voices: tuple[Voice, ...], aliases: Mapping[str, s
 
 
 def decode_voices(data: bytes) -> VoiceList:
-    """Read a voice list; unknown keys are ignored. Raises MalformedMessage."""
+    """Read a voice list; unknown keys are ignored. Raises MalformedMessage, also if it is too long."""
     values = decode_map(data)
     voices, aliases = values.get("voices"), values.get("aliases", {})
     try:
         require(voices, list, "voices")
         require(aliases, dict, "aliases")
+        if max(len(cast(list[Any], voices)), len(aliases)) > MAX_VOICES:
+            raise ValueError(f"more than {MAX_VOICES} voices or aliases")
         for text in (*aliases.keys(), *aliases.values()):
             require(text, str, "aliases")
-        return VoiceList(
-            tuple(Voice(**known_fields(Voice, voice)) for voice in cast(list[Any], voices)), aliases
-        )
-    except (TypeError, AttributeError) as exc:
+        listed = tuple(Voice(**known_fields(Voice, voice)) for voice in cast(list[Any], voices))
+        texts = chain(aliases.keys(), aliases.values(), *((v.id, v.name, v.language) for v in listed))
+        if any(len(text) > MAX_VOICE_CHARACTERS for text in texts):
+            raise ValueError(f"a text of more than {MAX_VOICE_CHARACTERS} characters")
+        return VoiceList(listed, aliases)
+    except (TypeError, ValueError, AttributeError) as exc:
         raise MalformedMessage(f"no voice list: {exc}") from exc

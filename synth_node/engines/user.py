@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
 from .failure import described
 from .pieces import Listener, WrongType, hear_all, hear_each, kind_of, samples
 from .signature import CannotUse, declared, form, interruptible
+
+MAX_VOICES = 2000
+MAX_VOICE_CHARACTERS = 200
+"""The same bounds as in antiphon/heartbeat.py, which cannot be imported here."""
 
 
 class Refused(Exception):
@@ -62,10 +67,15 @@ class Engine:
             isinstance(self.sample_rate, int) and 1000 <= self.sample_rate <= 384_000
         ):
             raise CannotUse(f"{self.name}: sample_rate is {self.sample_rate!r}, it must be a number of Hz")
-        self.voices = [_voice(voice) for voice in getattr(target, "voices", None) or ()]
-        self.aliases = {
-            str(name): str(voice) for name, voice in (getattr(target, "aliases", None) or {}).items()
-        }
+        voices, aliases = (getattr(target, listed, None) or () for listed in ("voices", "aliases"))
+        self.voices = [_voice(voice) for voice in islice(voices, MAX_VOICES + 1)]
+        self.aliases = {str(name): str(voice) for name, voice in dict(aliases).items()}
+        if max(len(self.voices), len(self.aliases)) > MAX_VOICES:
+            raise CannotUse(f"{self.name}: at most {MAX_VOICES} voices, and as many aliases, can be listed")
+        for text in chain(*self.voices, *self.aliases.items()):
+            if len(text) > MAX_VOICE_CHARACTERS:
+                limit = f"{MAX_VOICE_CHARACTERS} characters"
+                raise CannotUse(f"{self.name}: a voice's {text[:20]!r}... is longer than {limit}")
         self.ssml, self.words = (getattr(target, feature, False) is True for feature in ("ssml", "words"))
         if self.words and self.sample_rate is None:
             raise CannotUse(

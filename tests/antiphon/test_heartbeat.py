@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from antiphon.errors import MalformedMessage
 from antiphon.heartbeat import (
+    MAX_VOICE_CHARACTERS,
+    MAX_VOICES,
     Heartbeat,
     Running,
     Voice,
@@ -150,10 +152,13 @@ def test_what_is_no_report_of_waiting_is_malformed(values: object) -> None:
         decode_waiting(msgpack.packb(values))
 
 
-VOICES = st.lists(st.builds(Voice, id=st.text(), name=st.text(), language=st.text()), max_size=4).map(tuple)
+VOICE_TEXTS = st.text(max_size=MAX_VOICE_CHARACTERS)
+VOICES = st.lists(st.builds(Voice, id=VOICE_TEXTS, name=VOICE_TEXTS, language=VOICE_TEXTS), max_size=4).map(
+    tuple
+)
 
 
-@given(voices=VOICES, aliases=st.dictionaries(st.text(), st.text(), max_size=3))
+@given(voices=VOICES, aliases=st.dictionaries(VOICE_TEXTS, VOICE_TEXTS, max_size=3))
 def test_voices_come_back(voices: tuple[Voice, ...], aliases: dict[str, str]) -> None:
     assert decode_voices(encode_voices("model", voices, aliases)) == VoiceList(voices, aliases)
 
@@ -178,3 +183,19 @@ def test_what_is_no_voice_list_is_malformed(voices: object) -> None:
         decode_voices(msgpack.packb({"model": "m", "voices": voices}))
     with pytest.raises(MalformedMessage):
         decode_voices(msgpack.packb({"model": "m"}))
+
+
+def test_a_voice_list_is_bounded() -> None:
+    most = tuple(Voice(f"{n}") for n in range(MAX_VOICES))
+    aliases = {f"alias {n}": "0" for n in range(MAX_VOICES)}
+    assert decode_voices(encode_voices("m", most, aliases)) == VoiceList(most, aliases)
+    long = "x" * (MAX_VOICE_CHARACTERS + 1)
+    for voices, names in [
+        ((*most, Voice("one more")), {}),
+        (most, {**aliases, "one more": "0"}),
+        ((Voice(long),), {}),
+        ((Voice("0", name=long),), {}),
+        (most, {long: "0"}),
+    ]:
+        with pytest.raises(MalformedMessage, match="more than"):
+            decode_voices(encode_voices("m", voices, names))

@@ -9,9 +9,11 @@ from typing import Any, Final
 import pytest
 
 from antiphon.errors import EngineFailed, InvalidRequest, SpeechError, UnknownVoice
+from antiphon.heartbeat import MAX_VOICE_CHARACTERS, MAX_VOICES
 from synth_node.engine_host import EngineHost
 from synth_node.engine_options import EngineOptions
 from synth_node.engine_process import EngineUnavailable
+from synth_node.engines import user
 from synth_node.host import EngineRequest, EngineWord
 
 GUARD_S: Final = 20.0
@@ -58,6 +60,18 @@ file.words = True
 def misled(text):
     return b""
 misled.voices, misled.aliases = ["anna"], {"alloy": "nobody"}
+
+def choir(text):
+    return b""
+choir.voices = [f"voice {n}" for n in range(300_000)]
+
+def renamed(text):
+    return b""
+renamed.voices, renamed.aliases = ["anna"], {f"alias {n}": "anna" for n in range(2001)}
+
+def wordy(text):
+    return b""
+wordy.voices = [("anna", "Anna " * 41, "en")]
 """
 
 RAISING: Final = """
@@ -169,10 +183,23 @@ async def test_options_of_what_an_engine_cannot_do_are_not_passed(
     assert await speak(tmp_path, engine) == (bytes(2 * n_options), [])
 
 
-@pytest.mark.parametrize(("engine", "reason"), [("file", "words but no sample_rate"), ("misled", "'nobody'")])
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [
+        ("file", "words but no sample_rate"),
+        ("misled", "'nobody'"),
+        ("choir", "choir: at most 2000 voices, and as many aliases, can be listed"),
+        ("renamed", "renamed: at most 2000 voices"),
+        ("wordy", "'Anna Anna Anna Anna '... is longer than 200 characters"),
+    ],
+)
 async def test_what_cannot_work_is_said_at_the_start(tmp_path: Path, engine: str, reason: str) -> None:
     with pytest.raises(EngineUnavailable, match=reason):
         await speak(tmp_path, engine)
+
+
+def test_both_ends_know_the_same_bounds_of_a_voice_list() -> None:
+    assert (user.MAX_VOICES, user.MAX_VOICE_CHARACTERS) == (MAX_VOICES, MAX_VOICE_CHARACTERS)
 
 
 @pytest.mark.parametrize("engine", ["function", "coroutine", "Listing", "Yielding"])
