@@ -7,8 +7,8 @@ can live in an environment that has none of Antiphon's packages. A frame is a he
                      M  many    JSON [[number, the same], ...]: a batch of utterances, itself with a number
                      C  cancel  the utterance, or the batch, with that number
                      Q  quit
-    from the engine  R  ready   JSON {name, sample_rate, voices, aliases, ssml, words, interruptible, form,
-                                options}
+    from the engine  R  ready   JSON {name, sample_rate, voices, aliases, ssml, words, batches, interruptible,
+                                form, options}
                      X  the engine cannot be started: a sentence
                      B  begin   BEGIN: sample rate of the PCM in Hz, 0 for a file; 1 if it comes in pieces
                      W  words   JSON [[offset, length, start, end], ...]: characters of the text, samples of

@@ -15,6 +15,7 @@ class EngineInfo:
 
     sample_rate: of its PCM in Hz; None if it makes whole files. start_up_s: measured, the last time.
     aliases: other names of its voices. ssml: it reads SSML. words: it tells when words are heard.
+    batches: it has synthesize_batch.
     form: what its author wrote, for people. options: that its function takes; None where any is given.
     """
 
@@ -25,6 +26,7 @@ class EngineInfo:
     aliases: Mapping[str, str] = field(default_factory=dict)
     ssml: bool = False
     words: bool = False
+    batches: bool = False
     form: str = ""
     options: tuple[str, ...] | None = None
 
@@ -40,6 +42,7 @@ class EngineInfo:
             aliases=description.get("aliases") or {},
             ssml=bool(description.get("ssml")),
             words=bool(description.get("words")),
+            batches=bool(description.get("batches")),
             form=description.get("form", ""),
             options=None if options is None else tuple(options),
         )

@@ -110,7 +110,7 @@ def _first_audio(trial: Trial) -> Finding:
 
 def _real_time(trial: Trial) -> Finding:
     total_s = sum(heard.total_s for heard in trial.spoken)
-    audio_s = sum(_duration_s(heard) for heard in trial.spoken)
+    audio_s = sum(duration_s(heard) for heard in trial.spoken)
     per_character_s = trial.per_character_s
     factor = total_s / audio_s if audio_s else 0.0
     value = f"{factor:.3g} s for a second of audio, {_time(per_character_s)} for a character"
@@ -124,7 +124,8 @@ def _real_time(trial: Trial) -> Finding:
     return warning("real time", value, advice, measured=measured)
 
 
-def _duration_s(heard: Heard) -> float:
+def duration_s(heard: Heard) -> float:
+    """Return how long its audio is, in seconds; 0.0 for a file that is none."""
     try:
         rate, pcm = heard.samples()
     except SpeechError:  # told where the file is looked at
@@ -163,7 +164,7 @@ def _same_again(spoken: list[Heard]) -> Finding:
 
 def spread_of(spoken: list[Heard]) -> float:
     """Return by how many seconds the longest of some utterances is longer than the shortest."""
-    seconds = [_duration_s(heard) for heard in spoken]
+    seconds = [duration_s(heard) for heard in spoken]
     return max(seconds) - min(seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any, Final
 import structlog
 
 _KEPT_LINES: Final = 200
+_FAILED_BATCH: Final = re.compile(r"(\w+ in a batch(?: of \d+|, behind an end)); most recent call last:")
+"""Source: synth_node/engines/failure.py and batch.py."""
 
 
 class Printed:
@@ -20,6 +23,8 @@ class Printed:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self.not_started: str | None = None
         """Why the engine did not start again, the last time it was tried."""
+        self.failed_batch: str | None = None
+        """What was raised in the last batch that failed as a whole."""
 
     def __call__(
         self, logger: object, method: str, event: MutableMapping[str, Any]
@@ -28,6 +33,8 @@ class Printed:
         if event.get("event") == "engine output":
             self.n_lines += 1
             self.lines.append(event["line"])
+            if found := _FAILED_BATCH.match(event["line"]):
+                self.failed_batch = found[1]
         elif event.get("event") == "engine does not start":
             self.not_started = event["reason"]
         raise structlog.DropEvent

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
+from synth_node.check.batches import BATCHES
 from synth_node.check.finding import UNUSABLE, Finding, Verdict, exit_status
 
 _COLOURS: Final = {Verdict.OK: 32, Verdict.WARNING: 33, Verdict.PROBLEM: 31}
@@ -50,8 +51,14 @@ class Table:
         if n_problems:
             self._write(printed_lines(printed))
         counts = f"{_counted(n_problems, 'problem')}, {_counted(n_warnings, 'warning')}.".capitalize()
-        goes_on = "" if n_problems else f" It can join: antiphon node --engine {self._engine}"
+        goes_on = "" if n_problems else f" It can join: {self._joins()}"
         self._write(f"\n{counts}{goes_on}\n")
+
+    def _joins(self) -> str:
+        """Return the command that has it join, in batches if it can make them."""
+        if any(finding.check == BATCHES for finding in self._findings):
+            return f"SYNTH_PROCESSES=1 antiphon node --slots 8 --engine {self._engine}"
+        return f"antiphon node --engine {self._engine}"
 
     def _write(self, text: str) -> None:
         try:

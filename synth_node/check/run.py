@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Final
 
 from synth_node.check.audio import check_audio
+from synth_node.check.batches import BATCHES, TIMES, check_batches
 from synth_node.check.finding import Finding, ok, problem, warning
 from synth_node.check.form import check_signature, check_voices
 from synth_node.check.pace import CannotSpeak, check_memory, check_pace, check_speed, check_start
@@ -41,6 +42,8 @@ CHECKS: Final[dict[str, Check]] = {
     "long text": check_long_text,
 }
 
+_ALL_MS: Final = 10_000.0
+"""Wait for a batch that is complete long before."""
 _HANGS: Final = (
     "It hangs, or is slower than any caller waits; a node kills it after a silence of SYNTH_HANG_S."
 )
@@ -62,7 +65,7 @@ async def run(
     # One slot with a process of its own; if that were replaced between two utterances, a leak would not show.
     changes = {"slots": 1, "processes": None, "recycle_after": 0, "memory_mib": 0}
     settings = settings.model_copy(update=changes)
-    async with opened(settings, engine_settings) as host:
+    async with opened(settings, engine_settings) as (host,):
         trial = Trial(host, settings, wish, printed, deadline)
         speaks = await _all_checks(trial, tell)
         closing_at = monotonic()
@@ -70,6 +73,8 @@ async def run(
         tell(_closed(monotonic() - closing_at))
         if speaks and trial.spoken:
             await _second_start(trial, engine_settings, tell)
+            if trial.info.batches:
+                await _batches(trial, engine_settings, tell)
     tell(check_printed(trial))
 
 
@@ -114,7 +119,7 @@ async def _second_start(
     """Speak a text again in a process of its own, as another node would."""
     spoken = [heard for heard in trial.spoken if heard.text == trial.spoken[0].text]
     try:
-        async with asyncio.timeout_at(trial.deadline), opened(trial.settings, engine_settings) as host:
+        async with asyncio.timeout_at(trial.deadline), opened(trial.settings, engine_settings) as (host,):
             trial = Trial(host, trial.settings, trial.wish, trial.printed, trial.deadline)
             tell(await check_second_process(trial, spoken))
     except TimeoutError:
@@ -123,3 +128,24 @@ async def _second_start(
         tell(problem("second process", str(exc), "It started once: does it leave something behind?"))
     except NotBack as exc:
         tell(problem("second process", str(exc), "The first one spoke that text."))
+
+
+async def _batches(
+    trial: Trial, engine_settings: EngineSettings | None, tell: Callable[[Finding], None]
+) -> None:
+    """Speak several texts at once, in a process that slots share."""
+    same = {heard.audio for heard in trial.spoken if heard.text == trial.spoken[0].text}
+    changes = {"slots": len(TIMES), "processes": 1, "batch_wait_ms": _ALL_MS}
+    settings = trial.settings.model_copy(update=changes)
+    try:
+        async with asyncio.timeout_at(trial.deadline), opened(settings, engine_settings) as hosts:
+            trials = [Trial(host, settings, trial.wish, trial.printed, trial.deadline) for host in hosts]
+            tell(await check_batches(trials, repeats_itself=len(same) == 1))
+    except* TimeoutError:
+        tell(_not_checked(BATCHES, trial.wish))
+    except* EngineUnavailable as group:
+        tell(
+            problem(BATCHES, str(group.exceptions[0]), "A node whose slots share a process would not start.")
+        )
+    except* NotBack as group:
+        tell(problem(BATCHES, str(group.exceptions[0]), "A node would do without these slots."))

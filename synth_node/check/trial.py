@@ -111,14 +111,16 @@ class Trial:
             raise NotBack(self.printed.not_started or f"it was not ready within {within_s:g} s") from None
         return monotonic() - began_at
 
-    async def speak(self, text: str, *, voice: str | None = None, speed: float = 1.0) -> Heard:
-        """Speak one utterance to its end. Raises NotBack."""
+    async def speak(
+        self, text: str, *, voice: str | None = None, speed: float = 1.0, alone: bool = False
+    ) -> Heard:
+        """Speak one utterance to its end. alone: in no batch with others. Raises NotBack."""
         await self.ready()
         pieces: list[bytes] = []
         n_bytes, most = 0, _MOST_FILE_BYTES
         first_s, failure = None, None
         began_at = monotonic()
-        utterance = self.host.speak(EngineRequest(text, voice, speed))
+        utterance = self.host.speak(EngineRequest(text, voice, speed, alone=alone))
         try:
             while (piece := await utterance.next()) is not None:
                 if first_s is None:
@@ -149,27 +151,30 @@ class Trial:
 
 
 @asynccontextmanager
-async def opened(settings: SynthSettings, engine_settings: EngineSettings | None) -> AsyncIterator[Host]:
-    """Start the engine just as slot 0 of a node does.
+async def opened(
+    settings: SynthSettings, engine_settings: EngineSettings | None
+) -> AsyncIterator[list[Host]]:
+    """Start the engine just as a node does; give the hosts of its slots.
 
     Raises:
-        EngineUnavailable: in a group, if the engine is behind the network.
+        EngineUnavailable: in a group, if the engine is behind the network or its process is shared.
     """
     async with Hosts(settings, engine_settings, lambda _: None) as hosts:
-        host, works = hosts.of_slot(0), list(hosts.works())
+        slots, works = [hosts.of_slot(number) for number in range(settings.slots)], list(hosts.works())
         if not works:
-            async with host:
-                yield host
+            async with AsyncExitStack() as stack:
+                yield [await stack.enter_async_context(host) for host in slots]
             return
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
             for work, name in works:
                 stack.callback(tasks.create_task(work, name=name).cancel)
             try:
-                # It would wait for its server for as long as a node lives.
-                async with asyncio.timeout(settings.start_s):
-                    await stack.enter_async_context(host)
+                # One behind the network would wait for its server for as long as a node lives.
+                async with asyncio.timeout(settings.start_s if settings.processes is None else None):
+                    for host in slots:
+                        await stack.enter_async_context(host)
             except TimeoutError:
                 raise EngineUnavailable(
                     f"the engine's server could not be reached within {settings.start_s:g} s"
                 ) from None
-            yield host
+            yield slots

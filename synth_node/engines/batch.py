@@ -23,6 +23,10 @@ class BatchFailed(Exception):
     antiphon_code = "engine_crashed"
 
 
+class WrongNumber(Exception):
+    """The engine returned more or fewer audios than there are requests."""
+
+
 class Batch:
     """Utterances that an engine is given at once, each with an Emit of its own.
 
@@ -91,7 +95,7 @@ class Batch:
                 "it must return a list of audios, or yield (index, audio)"
             )
         if len(result) != len(members):
-            raise WrongType(f"synthesize_batch returned {len(result)} audios for {len(members)} requests")
+            raise WrongNumber(f"synthesize_batch returned {len(result)} audios for {len(members)} requests")
         for member, audio in zip(members, result):  # noqa: B905  (Python 3.8)
             member.give(audio)
 

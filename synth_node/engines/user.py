@@ -95,6 +95,7 @@ class Engine:
             "aliases": self.aliases,
             "ssml": self.ssml,
             "words": self.words,
+            "batches": callable(getattr(self._target, "synthesize_batch", None)),
             "interruptible": self.interruptible,
             "form": self.form,
             "options": self.options,

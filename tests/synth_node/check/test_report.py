@@ -50,6 +50,11 @@ def test_an_engine_without_problems_is_told_how_to_join() -> None:
     assert "printed" not in shown
 
 
+def test_an_engine_of_batches_is_told_how_to_join_with_them() -> None:
+    shown = table([ok("batches", "3 at once")], [], io.StringIO())
+    assert shown.endswith(" It can join: SYNTH_PROCESSES=1 antiphon node --slots 8 --engine my.py:tts_api\n")
+
+
 def test_of_what_it_printed_the_end_is_shown() -> None:
     shown = table(FINDINGS, [f"line {n}" for n in range(100)], io.StringIO())
     assert "The last 20 lines that it printed:\n    line 80\n" in shown
