@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from antiphon.request import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
@@ -74,6 +74,11 @@ class OpenAISettings(EngineSettings):
             if ours := sorted(fields.keys() & _OURS):
                 raise ValueError(f"must not hold {', '.join(ours)}, which this engine fills in itself")
         return value
+
+    @model_validator(mode="after")
+    def _has_a_key_to_send(self) -> Self:
+        self.key()  # a process whose key cannot be read stops before it connects to anything
+        return self
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -149,7 +149,9 @@ async def test_a_probe_comes_again_to_a_server_that_fails_or_is_busy(
 
 async def test_a_key_that_was_changed_is_read_by_the_next_probe(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "key"
+    file.write_text("sk-zero")
     async with engine_for(server.url, probed=False, api_key_file=str(file)) as (engine, throttle):
+        file.unlink()
         with pytest.raises(EngineUnavailable, match="SYNTH_OPENAI_API_KEY_FILE"):
             await engine.probe()
         for key in ("sk-old", "sk-new"):
