@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Annotated, Final
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -85,6 +86,13 @@ class SynthSettings(ProcessSettings):
     """Time after which an idle slot joins the queue group anew, should the server have forgotten it."""
     state_file: str | None = None
     """File for the node's state at each heartbeat, which `python -m synth_node.health` reads."""
+
+    @field_validator("python")
+    @classmethod
+    def _can_be_run(cls, value: str | None) -> str | None:
+        if value is not None and shutil.which(value) is None:
+            raise ValueError(f"there is no interpreter {value!r}: it is not executable, or not there")
+        return value
 
     @field_validator("slot_env")
     @classmethod

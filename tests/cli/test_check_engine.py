@@ -59,8 +59,7 @@ def test_machines_get_json_and_nothing_else(antiphon: Antiphon) -> None:
     [
         (["nowhere.py:tts_api"], {}, "there is no file nowhere.py\n"),
         (["espeak", "--voice", "nobody"], {}, "has no voice 'nobody', which is to be the default\n"),
-        (["espeak", "--python", "/no/python", "--voice", "nobody"], {}, "has no voice 'nobody'"),
-        ([f"{DEFECTS}:whole_file", "--python", "/no/python"], {}, "the interpreter /no/python cannot be run"),
+        (["espeak", "--python", "/no/python"], {}, "SYNTH_PYTHON: there is no interpreter '/no/python'"),
         ([f"{DEFECTS}:one_voice"], {"SYNTH_VOICE": "c"}, "has no voice 'c', which is to be the default\n"),
         (
             ["espeak"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ def test_nothing_needs_to_be_set() -> None:
         ("SYNTH_NODE", "any * name", "node", "any * name"),
         ("SYNTH_ENGINE", "my.py:tts_api", "engine", "my.py:tts_api"),
         ("SYNTH_SLOT_ENV", "A=0|1 B=x", "slot_env", "A=0|1 B=x"),
+        ("SYNTH_PYTHON", sys.executable, "python", sys.executable),
+        ("SYNTH_PYTHON", "python3", "python", "python3"),
         ("SYNTH_WARM_UP", "", "warm_up", None),
         ("SYNTH_WARM_UP", "Hello.", "warm_up", "Hello."),
         ("SYNTH_SEGMENT_S_PER_CHARACTER", "0", "segment_s_per_character", 0.0),
@@ -71,6 +74,7 @@ def test_a_value_is_read(
         *(("SYNTH_WARM_UP", value) for value in (" ", "🙂")),
         *(("SYNTH_SEGMENT_S_PER_CHARACTER", value) for value in ("-1", "inf")),
         *((f"SYNTH_{name}", value) for name in ("RECYCLE_AFTER", "MEMORY_MIB") for value in ("-1", "1.5")),
+        *(("SYNTH_PYTHON", value) for value in ("/nonexist/python", "no-such-python", "/")),
         ("SYNTH_MAX_TEXT_CHARACTERS", "0"),
         ("SYNTH_BUFFER_BYTES", "0"),
         ("LOG_LEVEL", "loud"),

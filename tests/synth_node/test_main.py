@@ -48,6 +48,7 @@ def last_sentence(said: str) -> str:
         ("SYNTH_SLOT", "2"),
         ("SYNTH_PROCESSES", "2"),
         ("SYNTH_MODEL", "a.b"),
+        ("SYNTH_PYTHON", "/does/not/exist"),
         ("SYNTH_SLOT_ENV", "CUDA_VISIBLE_DEVICES"),
         ("LOG_LEVEL", "loud"),
         ("NATS_URL", "nats://user:hunter2@host:port"),
