@@ -18,7 +18,7 @@ from antiphon.process import say, settle_memory, stop_on_signals
 from antiphon.settings import SettingsError, load
 from synth_node.built_in import all_settings_classes, load_engine_settings
 from synth_node.config import SynthSettings
-from synth_node.engine_settings import EngineSettings
+from synth_node.engine_settings import EngineSettings, check_default_voice
 from synth_node.node import SynthNode
 from synth_node.synthesizer import EngineUnavailable
 
@@ -33,6 +33,7 @@ def main() -> int:
     try:
         settings = load(SynthSettings, *all_settings_classes())
         engine_settings = load_engine_settings(settings.engine)
+        check_default_voice(settings.voice, engine_settings)
         configure_logging(settings.log_level, settings.log_format)
         settle_memory()
         uvloop.run(run(settings, engine_settings))

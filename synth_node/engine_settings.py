@@ -21,6 +21,22 @@ class EngineSettings(BaseSettings):
         """Return what the engine in its process is made with: names and values that JSON can hold."""
         return self.model_dump(mode="json")
 
+    @property
+    def voice_ids(self) -> tuple[str, ...]:
+        """The voices, as far as settings alone tell; none where the engine has to be asked."""
+        return ()
+
+
+def check_default_voice(voice: str | None, settings: EngineSettings | None) -> None:
+    """Look whether the voice for requests that name none, SYNTH_VOICE, can be one of the engine's.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    ids = () if settings is None else settings.voice_ids
+    if voice is not None and ids and voice not in ids:
+        raise SettingsError(f"SYNTH_VOICE: there is no voice {voice!r} among {', '.join(ids)}")
+
 
 def secret(variable: str, value: SecretStr | None, file: str | None) -> str:
     """Return a secret: what `<variable>_FILE` holds, else the value of `variable`.

@@ -20,6 +20,9 @@ from antiphon.subjects import Subjects
 from tests.conftest import NatsServer, StartNode, node_environment, node_process, until_ready
 from tests.synth_node.conftest import FAULTS, GUARD_S, soon
 
+SECRETS = {"XUNFEI_APP_ID": "a", "XUNFEI_API_KEY": "b", "XUNFEI_API_SECRET": "c"}
+SERVER = {"SYNTH_OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+
 
 async def ended(environment: dict[str, str]) -> tuple[int, str]:
     """Run a node that ends by itself; return its exit status and what it says."""
@@ -62,6 +65,24 @@ async def test_a_bad_setting_is_one_sentence_and_status_2(subjects: Subjects, na
     assert name in last_sentence(said)
     assert len(said.splitlines()) == 1, said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("engine", "own"),
+    [
+        ("xunfei", SECRETS),
+        ("xunfei", {**SECRETS, "XUNFEI_VOICES": "anna,ben=Ben"}),
+        ("openai", {**SERVER, "SYNTH_OPENAI_VOICES": "anna,ben"}),
+    ],
+)
+async def test_a_default_voice_that_the_settings_do_not_have_is_told_at_once(
+    subjects: Subjects, engine: str, own: dict[str, str]
+) -> None:
+    environment = node_environment("nats://127.0.0.1:1", subjects, engine=engine, voice="nobody")
+    status, said = await ended({**environment, **own})
+    assert status == 2
+    assert last_sentence(said).startswith("SYNTH_VOICE: there is no voice 'nobody' among "), said
+    assert len(said.splitlines()) == 1, said
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,11 @@ class XunfeiSettings(EngineSettings):
         return self.sample_rate or max(_RATES[self.mode])
 
     @property
+    def voice_ids(self) -> tuple[str, ...]:
+        """Those of the voices."""
+        return tuple(voice.id for voice in self.voice_list)
+
+    @property
     def voice_list(self) -> tuple[Voice, ...]:
         """The voices, the default first; what is known of them stands where nothing else is said."""
         given = [
