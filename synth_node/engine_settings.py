@@ -88,7 +88,7 @@ def read_voices(text: str) -> list[tuple[str, str, str]]:
     """Return (id, name, language) of each voice in `id=name/language,...`; a missing name is the id.
 
     Raises:
-        ValueError: an id is empty or there twice.
+        ValueError: an id is empty or there twice, or there are commas alone.
     """
     voices = []
     for entry in filter(None, map(str.strip, text.split(","))):
@@ -98,4 +98,6 @@ def read_voices(text: str) -> list[tuple[str, str, str]]:
     ids = {id for id, _, _ in voices}
     if len(ids) < len(voices) or "" in ids:
         raise ValueError("each voice needs an id of its own")
+    if text and not voices:
+        raise ValueError("there is no voice in it")
     return voices

@@ -151,6 +151,7 @@ def test_a_program_may_lie_anywhere(setting: Setting, tmp_path: Path) -> None:
         ("SYNTH_COMMAND_VOICES", "a,b,a", "an id of its own"),
         ("SYNTH_COMMAND_VOICES", "=Anna", "an id of its own"),
         ("SYNTH_COMMAND_VOICES", "-a", "hyphen"),
+        ("SYNTH_COMMAND_VOICES", ",", "there is no voice in it"),
         ("SYNTH_COMMAND_VOICES", "a,b", r"no \{voice\} in SYNTH_COMMAND"),
         ("SYNTH_COMMAND_SAMPLE_RATE", "999", "greater than or equal to 1000"),
         ("SYNTH_COMMAND_SAMPLE_RATE", "16k", "valid integer"),

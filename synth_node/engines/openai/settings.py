@@ -64,6 +64,13 @@ class OpenAISettings(EngineSettings):
             raise ValueError(f"must end before {_SPEECH}")
         return base
 
+    @field_validator("voices")
+    @classmethod
+    def _names_one(cls, value: str | None) -> str | None:
+        if value is not None and not value.replace(",", "").strip():
+            raise ValueError("there is no voice in it")
+        return value
+
     @field_validator("extra_body")
     @classmethod
     def _is_object(cls, value: str | None) -> str | None:

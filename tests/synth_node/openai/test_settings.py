@@ -38,6 +38,7 @@ def test_only_the_address_has_to_be_given(monkeypatch: pytest.MonkeyPatch) -> No
         ("base_url", "https://me:hunter2@x/v1", "no password; the key belongs in SYNTH_OPENAI_API_KEY"),
         ("base_url", "http://x/v1?key=hunter2", "without . or #"),
         ("base_url", "http://x/v1/audio/speech/", "must end before /audio/speech"),
+        ("voices", " ,", "SYNTH_OPENAI_VOICES: there is no voice"),
         ("format", "wav", "SYNTH_OPENAI_FORMAT"),
         ("sample_rate", "24", "SYNTH_OPENAI_SAMPLE_RATE"),
         ("attempts", "0", "SYNTH_OPENAI_ATTEMPTS"),

@@ -143,7 +143,7 @@ def test_a_secret_that_no_secret_can_be_is_refused_unseen(
             ("PROXY", value)
             for value in ("socks5://user:hunter2@host:1", "host:3128", "http://user:hunter2", "http://")
         ),
-        *(("VOICES", value) for value in ("a,b,a", "=name", "a=A,a=B")),
+        *(("VOICES", value) for value in ("a,b,a", "=name", "a=A,a=B", ",", " ")),
     ],
 )
 def test_a_bad_value_is_one_sentence_with_the_variable(
