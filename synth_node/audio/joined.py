@@ -10,7 +10,7 @@ from synth_node.audio.encoder import Encoder
 from synth_node.audio.pipeline import EncodedAudio
 
 _FINE_S: Final = 0.4
-"""So much of a segment's beginning is encoded in small steps, so that bytes can be cut close to a join.
+"""So much of what follows a join is encoded in small steps, so that bytes can be cut close to it.
 
 It is more than any encoder holds back: only then are the bytes out that bring a listener past the join.
 """
@@ -54,8 +54,9 @@ class Joined:
         """Note where a segment begins: before the first sample that is heard, if some are left out."""
         self._speech_start = encoder.n_samples - self._skip_bytes // 2
         if changes:
+            if self._starts:
+                self._fine_bytes = 2 * round(_FINE_S * self._rate)
             self._starts.append((self._segment, self._speech_start))
-            self._fine_bytes = 2 * round(_FINE_S * self._rate)
 
     def _start(self, rate: int) -> Encoder:
         self._rate = rate

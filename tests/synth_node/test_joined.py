@@ -56,6 +56,12 @@ def test_a_position_is_in_its_segment() -> None:
     assert place(pieces[-1].at) == (1, 1.0, 2.25)
 
 
+def test_what_follows_no_join_comes_in_long_steps() -> None:
+    encoder = joined()
+    encoder.begin(0)
+    assert [place(piece.at) for piece in encoder.encode(RATE, ramp(RATE))] == [(0, 0.5, 0.5), (0, 1.0, 1.0)]
+
+
 def test_a_pause_before_all_is_a_part_of_the_first_segment() -> None:
     encoder = joined()
     assert place(encoder.silence(RATE, 500)[-1].at) == (0, 0.5, 0.5)
