@@ -52,9 +52,11 @@ class Throttle:
         Raises:
             Draining: the engine is paused.
         """
-        while self._n_at_work >= self.limit:
+        others_wait = bool(self._turns)  # one that was woken may not have come to it yet
+        while others_wait or self._n_at_work >= self.limit:
             self.check_open()
             await self._wait_in(self._turns)
+            others_wait = False
         self._n_at_work += 1
         try:
             yield
@@ -143,6 +145,7 @@ class Throttle:
     async def _wait_in(self, queue: deque[asyncio.Future[None]]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(future)
+        self._look()
         try:
             await future
         except asyncio.CancelledError:

@@ -56,6 +56,21 @@ async def test_nothing_is_spoken_before_a_probe_has_succeeded() -> None:
     assert throttle.limit == 2
 
 
+async def test_a_newcomer_never_overtakes_one_that_was_woken() -> None:
+    throttle, order = opened(1), []
+
+    async def speak(name: str) -> None:
+        async with throttle.turn():
+            order.append(name)
+
+    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks, throttle.turn():
+        tasks.create_task(speak("waits"))
+        await asyncio.sleep(0)
+        # Scheduled before the turn ends, so it runs before the one that this wakes.
+        tasks.create_task(speak("newcomer"))
+    assert order == ["waits", "newcomer"]
+
+
 async def test_no_more_are_at_work_than_the_limit_and_they_follow_in_order() -> None:
     throttle, at_work, order = opened(2), 0, []
     most = 0
