@@ -38,12 +38,12 @@ async def check_batches(trials: Sequence[Trial], *, repeats_itself: bool) -> Fin
         speaking = [tasks.create_task(trial.speak(text)) for trial, text in zip(trials, texts, strict=True)]
     together = [task.result() for task in speaking]
     for what, spoken in (("alone", alone), (f"{len(texts)} at once", together)):
+        if spoken is together and printed.failed_batch is not None:
+            return problem(BATCHES, printed.failed_batch, _ALONE)
         for heard in spoken:
             if heard.failure is not None:
                 found = await failure_of(first, BATCHES, heard, what) if heard.crashed else None
                 return found or problem(BATCHES, f"{what}: {heard.failure}", _ALONE)
-    if printed.failed_batch is not None:
-        return problem(BATCHES, printed.failed_batch, _ALONE)
     return _compared(alone, together, repeats_itself=repeats_itself)
 
 

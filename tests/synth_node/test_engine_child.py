@@ -116,6 +116,7 @@ def test_a_ready_file_is_one_message() -> None:
             "interruptible": None,
             "form": "function",
             "options": [],
+            "batches": False,
         }
         sock.sendall(child.json_frame("S", 7, REQUEST))
         whole = sock.recv(1 << 20)

@@ -34,7 +34,7 @@ async def test_a_sound_engine_is_told_that_its_batches_are(engine: str, value: s
         ("SwappedAndMoody", "request 1 of 3 lasts "),
         ("Padded", "request 1 of 3 lasts 4.81 s, alone 3.19 s"),
         ("Raises", "ValueError in a batch of 3"),
-        ("RaisesLate", "3 at once: BatchFailed: ValueError in a batch"),
+        ("RaisesLate", "ValueError in a batch of 3"),
         ("TooFew", "WrongNumber in a batch of 3"),
         ("ExceptionForOne", "3 at once: ValueError: too many"),
         ("Dies", "3 at once: the engine ended with exit status 3; started again in "),
