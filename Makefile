@@ -26,7 +26,7 @@ up: install
 	$(BIN)/antiphon up $(ARGS)
 
 test: $(DEV_INSTALLED)
-	$(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 $(ARGS)
 
 check: $(DEV_INSTALLED)
 	$(BIN)/ruff format --check .
