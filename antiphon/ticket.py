@@ -145,6 +145,11 @@ class Ticket:
             self.claimed.set_exception(exc)
 
     @property
+    def failure(self) -> BaseException | None:
+        """What it failed with, if it did since `renew`."""
+        return self.claimed.exception() if self.claimed.done() and not self.claimed.cancelled() else None
+
+    @property
     def wanted(self) -> bool:
         """Whether a run is still to be claimed."""
         return not self.gone and not self.claimed.done()

@@ -58,7 +58,7 @@ class Utterance:
                 while not await self._attempt(hold_bytes):
                     pass
         except TimeoutError:
-            raise DeadlineExceeded(_LATE) from None
+            raise self._late() from None
 
     async def _attempt(self, hold_bytes: int) -> bool:
         """Claim a run and collect its audio; False if it was lost and another may do better."""
@@ -94,6 +94,10 @@ class Utterance:
         if run.end is not None:
             self.end = End({**run.end.stats, "audio_ms": self._heard.before_ms + run.end.audio_ms})
 
+    def _late(self) -> BaseException:
+        """Return why there is no audio; a late loop ends the wait for a slot and the whole in one turn."""
+        return self._ticket.failure or DeadlineExceeded(_LATE)
+
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""
         if isinstance(exc, Draining):
@@ -127,7 +131,7 @@ class Utterance:
                 async with asyncio.timeout_at(self._ticket.deadline):
                     told = await self._next()
             except TimeoutError:
-                raise DeadlineExceeded(_LATE) from None
+                raise self._late() from None
             if told is not None:
                 yield told
 
