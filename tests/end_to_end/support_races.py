@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from tests.conftest import until
+from tests.conftest import GUARD_S, until
 from tests.end_to_end.support_callers import PLAIN, Caller, LibraryCaller
 from tests.end_to_end.support_engines import MODEL, Speaking
 from tests.end_to_end.support_group import Group
@@ -22,7 +22,8 @@ class Scene:
     """One request and what goes on around it.
 
     charge: the node that has the request, or the one whose slot became free for it. speaking: its engine at
-    work on it. bystander: a second request of the same process, right behind it in the FIFO.
+    work on it. bystander: a second request of the same process, right behind it in the FIFO. cut_off: what
+    the occupants said when their engine was killed; its node has the group say it again.
     """
 
     group: Group
@@ -33,6 +34,7 @@ class Scene:
     speaking: Speaking | None = None
     occupants: list[Speaking] = field(default_factory=list)
     bystander: LibraryCaller | None = None
+    cut_off: list[str] = field(default_factory=list)
 
     @property
     def nodes(self) -> list[Node]:
@@ -146,11 +148,19 @@ class KillEngine(Fault):
     async def strike(self, scene: Scene) -> None:
         node = scene.charge.process
         n_restarts = node.log.count(_RESTARTED)
+        scene.cut_off = [
+            each.text for each in scene.occupants if each.node_pid == node.pid and not each.ended
+        ]
         for engine in psutil.Process(node.pid).children():
             engine.kill()
         scene.release()
         # Before, it may seem to be armed and free, for it has not noticed yet.
         await until(lambda: node.log.count(_RESTARTED) > n_restarts, "an engine that is restarted")
+
+    async def mend(self, scene: Scene) -> None:
+        for text in scene.cut_off:
+            async with asyncio.timeout(GUARD_S):
+                await (await scene.group.engines.next(text)).gone.wait()
 
 
 class Freeze(Fault):
