@@ -80,7 +80,7 @@ async def tts(caller: StartClient, node: ScriptedNode) -> TtsClient:
 
 @pytest.fixture
 async def speak() -> AsyncIterator[Speak]:
-    """Return a function that begins to speak texts one after the other, each when the last one waits."""
+    """Return a function that begins to speak texts one after the other, each when the last one is at rest."""
     tasks: list[asyncio.Task[bytes]] = []
 
     async def begin(tts: TtsClient, *texts: str, **options: Any) -> list[asyncio.Task[bytes]]:
@@ -88,6 +88,7 @@ async def speak() -> AsyncIterator[Speak]:
             before = waiting_in(tts)
             tasks.append(asyncio.create_task(tts.speak(text, model=MODEL, **options)))
             await soon(lambda n=before: waiting_in(tts) > n, f"{text} waits")  # type: ignore[misc]
+            await soon(lambda: at_rest(tts), "no claim of what waits is on its way")
         return tasks[len(tasks) - len(texts) :]
 
     yield begin
@@ -103,6 +104,12 @@ def dispatcher_of(tts: TtsClient) -> Dispatcher:
 def waiting_in(tts: TtsClient) -> int:
     """Return how many requests wait in the FIFO of this client."""
     return dispatcher_of(tts).waiting(MODEL).waiting
+
+
+def at_rest(tts: TtsClient) -> bool:
+    """Tell whether all that waits in this client has tried, and tries again only when it is woken."""
+    queues = dispatcher_of(tts)._queues.values()
+    return all(len(queue.fifo) == queue.n_waiting and not queue._probing for queue in queues)
 
 
 async def knows(tts: TtsClient, node: ScriptedNode, **beat: Any) -> None:
