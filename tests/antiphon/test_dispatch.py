@@ -12,7 +12,6 @@ from nats.aio.msg import Msg
 from antiphon.client import TtsClient
 from antiphon.errors import (
     AllSlotsBusy,
-    DeadlineExceeded,
     InvalidRequest,
     NoNodes,
     QueueFull,
