@@ -19,8 +19,10 @@ from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnectio
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""
 MAX_BACKOFF_S: Final = 8.0
-MAX_WAIT_S: Final = 60.0
-"""Longest wait between two tries; where the server wants a longer one, the engine pauses."""
+MAX_WAIT_S: Final = 5.0
+"""Longest wait that a server may ask for between two tries: for a longer one the utterance goes away."""
+MAX_BUSY_S: Final = 60.0
+"""Longest wait that it may ask of one utterance: a longer one is meant for all, so the engine pauses."""
 PATIENCE_S: Final = 5.0
 """So long a server may refuse even one request at a time before it is held to take none of ours at all."""
 FIRST_PAUSE_S: Final = 10.0
@@ -48,14 +50,14 @@ class Attempts:
         """Yield the audio of the first attempt that gives any.
 
         A server that is busy is asked again for as long as the caller wants the audio, unless it takes
-        nothing at all. One that fails is asked a few times. Once there was audio nothing is asked again:
-        others go on at that place.
+        nothing at all or wants a long wait: another node may be sooner. One that fails is asked a few times.
+        Once there was audio nothing is asked again: others go on at that place.
 
         attempt: asks once; raises SpeechError, which ends it all, Misconfigured, Failing or Busy.
 
         Raises:
             SpeechError: the attempt's, if there was no audio before it; else EngineCrashed. Draining if there
-                was none and the engine pauses because the server is busy.
+                was none and the server is too busy.
         """
         n_busy = n_failed = 0
         refused_at = inf
@@ -77,10 +79,10 @@ class Attempts:
                     raise EngineCrashed(exc.in_full) from None
                 except Busy as exc:
                     refused_at = min(refused_at, monotonic())
-                    pauses = self._refused(exc, refused_at)
+                    waits = self._refused(exc, refused_at)
                     if begun:
                         raise EngineCrashed(exc.in_full) from None
-                    if pauses:
+                    if not waits:
                         raise Draining(exc.in_full) from None
                     n_busy += 1
                     reason, wait_s = str(exc), _wait_s(n_busy, exc.after_s)
@@ -95,18 +97,19 @@ class Attempts:
             await asyncio.sleep(wait_s)
 
     def _refused(self, busy: Busy, since: float) -> bool:
-        """Note a refusal; return whether the engine pauses now.
+        """Note a refusal; return whether the utterance is to wait here for its next try.
 
-        It does if the server wants a long rest, or takes nothing of ours: it has refused the only request at
-        work there again and again `since` (on time.monotonic()), or does so still after a pause.
+        The engine pauses if the server wants a long rest of all, or takes nothing of ours: it has refused the
+        only request at work there again and again `since` (on time.monotonic()), does so still after a pause,
+        or says itself that it will for a while.
         """
-        alone = self._throttle.refused()
         after_s = min(busy.after_s or 0.0, MAX_PAUSE_S)
+        alone = self._throttle.refused(for_s=after_s)
         if alone and (self._n_pauses or monotonic() - max(since, self._heard_at) >= PATIENCE_S):
             self._pause(busy, max(after_s, FIRST_PAUSE_S), MAX_BUSY_PAUSE_S)
-        elif after_s > MAX_WAIT_S:
+        elif after_s > (MAX_WAIT_S if alone else MAX_BUSY_S):
             self._throttle.pause(str(busy), for_s=after_s)
-        return self._throttle.paused_for is not None
+        return self._throttle.paused_for is None and after_s <= MAX_WAIT_S
 
     def _pause(self, trouble: Trouble, first_s: float, most_s: float) -> None:
         """Speak nothing for a while, longer each time, until something has been spoken.

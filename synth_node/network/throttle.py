@@ -77,17 +77,17 @@ class Throttle:
         if self.paused_for is not None:
             raise Draining(self.paused_for)
 
-    def refused(self) -> bool:
+    def refused(self, *, for_s: float = 0.0) -> bool:
         """Note that the server refused the utterance whose turn it is: there are too many.
 
-        Return whether nothing else is at work there.
+        for_s: how long it is going to. Return whether nothing else is at work there.
         """
         if self.paused_for is not None:
             return False
         limit = max(1, min(self.limit, self._n_at_work - 1))
         if limit < self.limit:
             log.warning("the engine's server refuses; fewer slots are offered", limit=limit, most=self.most)
-        self._set(limit)
+        self._set(limit, hold_s=max(for_s, self._hold_s))
         return self._n_at_work == 1
 
     def pause(self, reason: str, *, for_s: float = 30.0) -> None:
@@ -161,13 +161,13 @@ class Throttle:
         if len(self._places) > self.limit:
             self.give_back(holder)
 
-    def _set(self, limit: int) -> None:
+    def _set(self, limit: int, *, hold_s: float | None = None) -> None:
         self.limit = limit
         self.close()
         if 0 < limit < self.most:
-            self._rise = asyncio.get_running_loop().call_later(
-                self._hold_s, self._set, min(self.most, limit + max(1, limit // 2))
-            )
+            hold_s = self._hold_s if hold_s is None else hold_s
+            more = min(self.most, limit + max(1, limit // 2))
+            self._rise = asyncio.get_running_loop().call_later(hold_s, self._set, more)
         excess = len(self._places) - limit
         for on_withdraw in list(self._places.values()):
             if excess <= 0:

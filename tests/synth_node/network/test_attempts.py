@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
@@ -85,7 +86,7 @@ async def test_what_is_busy_is_tried_until_it_is_not_and_less_is_offered(throttl
 
 
 async def test_another_has_its_turn_while_one_waits(throttle: Throttle) -> None:
-    server = Server(throttle, [Busy("full", after_s=60.0)])
+    server = Server(throttle, [Busy("full", after_s=attempts.MAX_WAIT_S)])
     waiting = asyncio.create_task(server.speak())
     await soon(lambda: throttle.limit == 1, "it was refused")
     assert await server.speak() == [b"a", b"b"]
@@ -93,13 +94,37 @@ async def test_another_has_its_turn_while_one_waits(throttle: Throttle) -> None:
     waiting.cancel()
 
 
-async def test_a_wait_that_is_too_long_is_a_pause(throttle: Throttle) -> None:
-    for after_s, pause_s in ((61.0, 61.0), (1e9, attempts.MAX_PAUSE_S)):
-        server = Server(throttle, [Busy("full", "come tomorrow", after_s)])
+async def test_what_would_wait_long_goes_to_others(throttle: Throttle) -> None:
+    server = Server(throttle, [Busy("full", "in 30 s", 30.0)])
+    async with throttle.turn():
+        with pytest.raises(Draining, match="full: in 30 s"):
+            await server.speak()
+        assert (throttle.limit, throttle.paused_for) == (1, None), "the other one stays at work"
+    assert await server.speak() == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("after_s", [5.5, 30.0])
+async def test_a_long_wait_pauses_an_engine_with_nothing_else_at_work(
+    throttle: Throttle, after_s: float
+) -> None:
+    server = Server(throttle, [Busy("full", "later", after_s)])
+    with pytest.raises(Draining, match="full: later"):
+        await server.speak()
+    assert (throttle.paused_for, throttle.pause_s) == ("full", after_s)
+
+
+@pytest.mark.parametrize("n_others", [0, 1])
+@pytest.mark.parametrize(("after_s", "pause_s"), [(61.0, 61.0), (1e9, attempts.MAX_PAUSE_S)])
+async def test_a_rest_that_is_meant_for_all_is_a_pause(
+    throttle: Throttle, after_s: float, pause_s: float, n_others: int
+) -> None:
+    server = Server(throttle, [Busy("full", "come tomorrow", after_s)])
+    async with AsyncExitStack() as others:
+        for _ in range(n_others):
+            await others.enter_async_context(throttle.turn())
         with pytest.raises(Draining, match="full: come tomorrow"):
             await server.speak()
         assert (throttle.paused_for, throttle.pause_s) == ("full", pause_s)
-        throttle.open()
 
 
 class Clock:

@@ -162,6 +162,17 @@ async def test_the_limit_rises_again_by_and_by() -> None:
     throttle.close()
 
 
+async def test_the_limit_stays_for_as_long_as_the_server_wants() -> None:
+    long, short = opened(4, hold_s=0.01), opened(4, hold_s=0.01)
+    for throttle, for_s in ((long, GUARD_S), (short, 0.0)):
+        async with throttle.turn():
+            throttle.refused(for_s=for_s)
+    await soon(lambda: short.limit == 4, "one has risen")
+    assert long.limit == 1
+    for throttle in (long, short):
+        throttle.close()
+
+
 async def test_a_pause_ends_what_waits_and_empties_the_slots() -> None:
     throttle = opened(1)
     slots = Slots(throttle)
