@@ -20,16 +20,19 @@ _MISSED: Final = 3
 _HEALTHY: Final = ("ready", "draining")
 
 
-def write_state(path: Path, *, node: str, state: str, slots: int, connected: bool, interval_s: float) -> None:
+def write_state(
+    path: Path, *, node: str, state: str, slots: int, paused: str, connected: bool, interval_s: float
+) -> None:
     """Write what `fault` reads, whole or not at all. Blocks for one small file; raises OSError.
 
-    node, state, interval_s: as in the heartbeat. slots: those that are idle (armed) or busy.
+    node, state, paused, interval_s: as in the heartbeat. slots: those that are idle (armed) or busy.
     connected: to NATS, now.
     """
     content: dict[str, object] = {
         "node": node,
         "state": state,
         "slots": slots,
+        "paused": paused,
         "connected": connected,
         "interval_s": interval_s,
         # One clock for all processes of the machine, which nobody sets.
@@ -41,7 +44,10 @@ def write_state(path: Path, *, node: str, state: str, slots: int, connected: boo
 
 
 def fault(state: Mapping[str, object], now_s: float) -> str | None:
-    """Return what is wrong with the node that wrote `state`, if anything. now_s: time.monotonic()."""
+    """Return what is wrong with the node that wrote `state`, if anything. now_s: time.monotonic().
+
+    Nothing is if its engine pauses: the fault is with the engine's server, and no new start would mend it.
+    """
     written_at_s, interval_s = state.get("written_at_s"), state.get("interval_s")
     if not isinstance(written_at_s, (int, float)) or not isinstance(interval_s, (int, float)):
         return "the state file holds no state"
@@ -51,7 +57,7 @@ def fault(state: Mapping[str, object], now_s: float) -> str | None:
         return "not connected to NATS"
     if state.get("state") not in _HEALTHY:
         return f"{state.get('state')}"
-    if not state.get("slots"):
+    if not state.get("slots") and not state.get("paused"):
         return "no slot is idle or busy"
     return None
 

@@ -66,6 +66,7 @@ class Presence:
                 node=beat.node,
                 state=beat.state,
                 slots=beat.idle + beat.busy,
+                paused=beat.paused,
                 connected=self._node.connection.nc.is_connected,
                 interval_s=beat.interval_s,
             )

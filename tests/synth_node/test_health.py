@@ -15,6 +15,7 @@ HEALTHY: dict[str, object] = {
     "node": "n1",
     "state": "ready",
     "slots": 1,
+    "paused": "",
     "connected": True,
     "interval_s": 1.0,
     "written_at_s": 100.0,
@@ -44,6 +45,10 @@ def test_a_draining_node_is_healthy() -> None:
     assert fault({**HEALTHY, "state": "draining"}, 100.0) is None
 
 
+def test_a_node_whose_engine_pauses_is_healthy() -> None:
+    assert fault({**HEALTHY, "slots": 0, "paused": "the server is busy"}, 100.0) is None
+
+
 def _check(path: Path | None) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != STATE_FILE}
     if path is not None:
@@ -54,9 +59,9 @@ def _check(path: Path | None) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_reads_what_the_node_wrote(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_state(path, node="n1", state="ready", slots=1, connected=True, interval_s=60.0)
+    write_state(path, node="n1", state="ready", slots=1, paused="", connected=True, interval_s=60.0)
     assert (_check(path).returncode, list(tmp_path.iterdir())) == (0, [path])
-    write_state(path, node="n1", state="ready", slots=1, connected=False, interval_s=60.0)
+    write_state(path, node="n1", state="ready", slots=1, paused="", connected=False, interval_s=60.0)
     done = _check(path)
     assert (done.returncode, done.stderr) == (1, "not connected to NATS\n")
 
