@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import socket
+import sys
 from typing import TYPE_CHECKING, Final
 
 from antiphon.cli import nats_server
+from antiphon.cli.engines import DEFAULT_ENGINE
+from antiphon.subjects import model_name
 
 if TYPE_CHECKING:
     from antiphon.cli.environment import Nats
@@ -32,6 +37,7 @@ def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str
     n_nodes = plan.nodes * len(plan.engines)
     nodes = f"{n_nodes} node{'s' * (n_nodes != 1)} x {plan.slots} slot{'s' * (plan.slots != 1)}"
     engines = f"engine{'s' * (len(plan.engines) != 1)} {', '.join(engine.name for engine in plan.engines)}"
+    command = _command()
     say_model = f" --model {model}" * (len(plan.engines) > 1)
     lines = [
         _RULE,
@@ -47,17 +53,32 @@ def banner(plan: Plan, nats: Nats, server: NatsServer | None, model: str) -> str
         *(["       -H 'Authorization: Bearer KEY' \\"] if _needs_key() else []),
         '       -d \'{"text":"hello"}\' -o hello.mp3',
         f"The same over NATS{where}:",
-        f'  antiphon say "hello" -o hello.mp3{say_model}{say_option}',
+        f'  {command} say "hello" -o hello.mp3{say_model}{say_option}',
         f'  nats req {nats.subjects.root}.synth.{model} "hello" --raw{req_option} > hello.mp3',
         f"Models and voices{where}:",
-        f"  antiphon voices{say_option}",
+        f"  {command} voices{say_option}",
         "Add a node:",
-        f"  antiphon node --nats {_for_a_node(server) if server else nats.shown}",
+        f"  {command} node --nats {_for_a_node(server) if server else nats.shown}{_engine(plan)}",
         "",
         "Ctrl-C stops all of it.",
         _RULE,
     ]
     return "\n".join(lines)
+
+
+def _command() -> str:
+    """Return what to type for `antiphon`: in a virtual environment that is not activated, its path."""
+    called = sys.argv[0]
+    return called if os.path.basename(called) == "antiphon" and not shutil.which("antiphon") else "antiphon"
+
+
+def _engine(plan: Plan) -> str:
+    """Return the options with which another node speaks with the first engine of ours, too."""
+    first = plan.engines[0]
+    if not plan.nodes or first.name == DEFAULT_ENGINE:
+        return ""
+    model = f" --model {first.model}" * (first.model != model_name(first.name))
+    return f" --engine {shlex.quote(first.name)}{model}"
 
 
 def _needs_key() -> bool:
