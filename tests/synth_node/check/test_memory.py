@@ -33,6 +33,8 @@ def test_a_process_that_is_gone_has_none() -> None:
         ([100, 500, 900, 900, 915, 930], 10),
         ([100, 101, 102, 103, 104, 105, 106, 107], 1),
         ([900, 800, 700, 600], -100),
+        ([100, 900, 100, 900, 100, 900, 100, 900], 0),
+        ([100, 900, 104, 904, 108, 908, 112, 912], 2),
     ],
 )
 def test_growth_is_that_of_the_second_half(sizes: list[int], growth: float) -> None:
