@@ -38,7 +38,7 @@ def main() -> int:
         try:
             settings = load(SynthSettings, *all_settings_classes())
             engine_settings = load_engine_settings(settings.engine)
-            return _check(settings, engine_settings, wish, printed, json=options.json)
+            return _check(settings, engine_settings, wish, printed, python=options.python, json=options.json)
         except* (SettingsError, EngineUnavailable) as group:
             why = str(_first(group))
             if options.json:
@@ -71,10 +71,11 @@ def _check(
     wish: Wish,
     printed: Printed,
     *,
+    python: str | None,
     json: bool,
 ) -> int:
     findings: list[Finding] = []
-    table = None if json else Table(sys.stdout, settings.engine)
+    table = None if json else Table(sys.stdout, settings.engine, python=python)
 
     def tell(finding: Finding) -> None:
         findings.append(finding)

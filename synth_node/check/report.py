@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
@@ -19,12 +20,16 @@ _PRINTED_LINES: Final = 20
 
 
 class Table:
-    """Prints findings as they come, each with what to do; in colour on a terminal only."""
+    """Prints findings as they come, each with what to do; in colour on a terminal only.
 
-    def __init__(self, out: TextIO, engine: str) -> None:
+    python: the interpreter of its environment, as given by an option, which a node takes from a variable.
+    """
+
+    def __init__(self, out: TextIO, engine: str, *, python: str | None = None) -> None:
         self._out = out
         self._colour = out.isatty() and "NO_COLOR" not in os.environ
         self._engine = engine
+        self._python = python
         self._findings: list[Finding] = []
         self._write(f"Checking {engine}\n\n")
 
@@ -56,9 +61,11 @@ class Table:
 
     def _joins(self) -> str:
         """Return the command that has it join, in batches if it can make them."""
+        variables = f"SYNTH_PYTHON={shlex.quote(self._python)} " if self._python else ""
+        engine = shlex.quote(self._engine)
         if any(finding.check == BATCHES for finding in self._findings):
-            return f"SYNTH_PROCESSES=1 antiphon node --slots 8 --engine {self._engine}"
-        return f"antiphon node --engine {self._engine}"
+            return f"{variables}SYNTH_PROCESSES=1 antiphon node --slots 8 --engine {engine}"
+        return f"{variables}antiphon node --engine {engine}"
 
     def _write(self, text: str) -> None:
         try:

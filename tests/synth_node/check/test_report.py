@@ -50,6 +50,14 @@ def test_an_engine_without_problems_is_told_how_to_join() -> None:
     assert "printed" not in shown
 
 
+def test_an_interpreter_that_was_an_option_is_a_variable_of_the_node() -> None:
+    out = io.StringIO()
+    Table(out, "my models/a.py:tts_api", python="its/python").end([])
+    assert out.getvalue().endswith(
+        " It can join: SYNTH_PYTHON=its/python antiphon node --engine 'my models/a.py:tts_api'\n"
+    )
+
+
 def test_an_engine_of_batches_is_told_how_to_join_with_them() -> None:
     shown = table([ok("batches", "3 at once")], [], io.StringIO())
     assert shown.endswith(" It can join: SYNTH_PROCESSES=1 antiphon node --slots 8 --engine my.py:tts_api\n")
