@@ -25,7 +25,8 @@ class EngineOutput(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Log the lines that are complete; a very long one is cut, and its rest is not kept."""
-        *lines, self._line = (self._line + data).split(b"\n")
+        *lines, rest = (self._line + data).split(b"\n")
+        self._line = _shown(rest)
         if len(self._line) > MAX_LINE_BYTES:
             lines.append(self._line)
             self._line = b""
@@ -51,6 +52,11 @@ class EngineOutput(asyncio.Protocol):
         self._n_lines = self._n_left_out = 0
 
     def _print(self, line: bytes) -> None:
-        text = line[:MAX_LINE_BYTES].decode(errors="replace").rstrip()
+        text = _shown(line)[:MAX_LINE_BYTES].decode(errors="replace").rstrip()
         if text:
             self._log.info("engine output", line=text)
+
+
+def _shown(line: bytes) -> bytes:
+    """Return what a terminal would show: of a progress bar the last state, and what is written over it."""
+    return line[line.rstrip(b"\r").rfind(b"\r") + 1 :]

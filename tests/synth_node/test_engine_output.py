@@ -43,6 +43,17 @@ async def test_what_is_kept_of_a_line_without_end_is_bounded(size: int) -> None:
             assert len(output._line) <= MAX_LINE_BYTES
 
 
+async def test_of_a_progress_bar_the_last_state_is_a_line() -> None:
+    output = EngineOutput(structlog.get_logger())
+    with capture_logs() as logs:
+        output.data_received(b"one\r\n")
+        for percent in range(1001):
+            output.data_received(b"\r%d of 1000" % percent if percent % 2 else b"%d of 1000\r" % percent)
+        output.data_received(b"\rWARNING: no mask\n\r 5%\r10%\r")
+        output.connection_lost(None)
+    assert [entry["line"] for entry in logs] == ["one", "WARNING: no mask", "10%"]
+
+
 async def test_lines_come_whole_however_they_are_cut() -> None:
     output = EngineOutput(structlog.get_logger())
     with capture_logs() as logs:
