@@ -289,7 +289,7 @@ def main(options: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     try:
-        main(json.loads(sys.argv[1]))
+        main(json.loads(sys.argv.pop()))  # a module that reads the command line finds an empty one
         status = 0
     except SystemExit as exc:
         status = exc.code if isinstance(exc.code, int) else 1

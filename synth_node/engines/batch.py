@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Tuple  # noqa: UP035  (Python 3.8)
 
 from .failure import log_stack
-from .pieces import Listener, WrongType, kind_of, samples
+from .pieces import Listener, WrongType, audio, kind_of
 
 Request = Tuple[SimpleNamespace, Any]  # noqa: UP006  (Python 3.8)
 
@@ -96,8 +96,8 @@ class Batch:
             )
         if len(result) != len(members):
             raise WrongNumber(f"synthesize_batch returned {len(result)} audios for {len(members)} requests")
-        for member, audio in zip(members, result):  # noqa: B905  (Python 3.8)
-            member.give(audio)
+        for member, given in zip(members, result):  # noqa: B905  (Python 3.8)
+            member.give(given)
 
     def _take(self, members: Sequence[Member], pair: Any) -> None:
         if self._emit.cancelled():
@@ -140,13 +140,13 @@ class Member:
         except Exception as exc:
             self.fail(exc)
 
-    def give(self, audio: Any) -> None:
+    def give(self, given: Any) -> None:
         """End it with all of its audio, or with the exception in the place of that."""
-        if isinstance(audio, Exception):
-            self.fail(audio)
+        if isinstance(given, Exception):
+            self.fail(given)
             return
         try:
-            whole = samples(audio)
+            whole = audio(given, self._engine.sample_rate)
         except WrongType as exc:
             self.fail(exc)
         else:

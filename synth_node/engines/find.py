@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .failure import log_all, reason
+
 
 class NotFound(Exception):
     """There is no such engine; a sentence that says why."""
@@ -20,8 +22,13 @@ class NotFound(Exception):
 def find(spec: str) -> Any:
     """Import what `spec` names. Raises NotFound."""
     module_name, colon, attribute = spec.rpartition(":")
+    if not colon and spec.endswith(".py"):
+        raise NotFound(
+            f"engine {spec!r} lacks the function or class in that file: {spec}:tts_api, for example"
+        )
     if not (colon and module_name and attribute):
-        raise NotFound(f"engine {spec!r} is neither module:attribute nor path.py:attribute")
+        forms = "neither module:attribute nor path.py:attribute, nor an engine that comes with Antiphon"
+        raise NotFound(f"engine {spec!r} is {forms}")
     target: Any = _import(module_name)
     for part in attribute.split("."):
         try:
@@ -54,7 +61,12 @@ def _import(name: str) -> ModuleType:
             raise NotFound(f"there is no module {name!r} (looked beside {os.getcwd()})") from exc
         raise NotFound(f"{name} needs the module {exc.name!r}, which is not installed") from exc
     except SyntaxError as exc:
-        raise NotFound(f"{name} has a syntax error in line {exc.lineno}: {exc.msg}") from exc
+        where = name if exc.filename is None else os.path.relpath(exc.filename)
+        raise NotFound(f"{where} has a syntax error in line {exc.lineno}: {exc.msg}") from exc
     except (Exception, SystemExit) as exc:
-        reason = f"{type(exc).__name__}: {exc}".splitlines()[0][:500]
-        raise NotFound(f"{name} cannot be imported: {reason}") from exc
+        if not isinstance(exc, SystemExit):
+            log_all(exc)
+        advice = ""
+        if name.endswith(".py") and "attempted relative import" in str(exc):
+            advice = "; name it package.module:attribute, in the folder that the package lies in"
+        raise NotFound(f"{name} cannot be imported: {reason(exc)}{advice}") from exc

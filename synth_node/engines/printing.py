@@ -1,4 +1,4 @@
-"""Has what an engine prints get into the log at once.
+"""Has what an engine prints, and where it crashed, get into the log.
 
 Runs in the engine's process and environment: standard library only, Python 3.8 or newer.
 """
@@ -6,6 +6,7 @@ Runs in the engine's process and environment: standard library only, Python 3.8 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import sys
 
 _IOLBF = 1  # on Linux
@@ -13,6 +14,7 @@ _IOLBF = 1  # on Linux
 
 def print_at_once() -> None:
     """Have what C code prints appear line by line: into a pipe it would come late, or never if we die."""
+    faulthandler.enable(all_threads=False)  # a process that dies of a signal says in which line
     if sys.platform != "linux":
         return
     import ctypes

@@ -48,6 +48,16 @@ def declared(function: Any, *, ssml: bool, words: bool) -> tuple[list[str], list
     return [p.name for p in known], [p.name for p in known if p.default is inspect.Parameter.empty]
 
 
+def check_takes_one(method: Any, what: str) -> None:
+    """Raise CannotUse if `method` cannot be called with one argument. what: that is, for people."""
+    try:
+        inspect.signature(method).bind(object())
+    except TypeError as exc:
+        raise CannotUse(f"{method.__qualname__} is called with {what} and nothing else: {exc}") from exc
+    except ValueError:  # not written in Python
+        pass
+
+
 def form(function: Any) -> str:
     """Return what kind of function it is, for people."""
     if inspect.isasyncgenfunction(function):

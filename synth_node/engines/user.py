@@ -6,14 +6,15 @@ Runs in the engine's process and environment: standard library only, Python 3.8 
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Iterator
 from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Any, Callable  # noqa: UP035  (Python 3.8)
 
-from .failure import described
-from .pieces import Listener, WrongType, hear_all, hear_each, kind_of, samples
-from .signature import CannotUse, declared, form, interruptible
+from .failure import log_all, reason
+from .pieces import Listener, WrongType, audio, hear_all, hear_each, kind_of, view_of
+from .signature import CannotUse, check_takes_one, declared, form, interruptible
 
 MAX_VOICES = 2000
 MAX_VOICE_CHARACTERS = 200
@@ -42,10 +43,15 @@ def adapt(target: Any, spec: str, settings: dict[str, Any]) -> Engine:
             return FunctionEngine(target)
     except CannotUse:
         raise
+    except SystemExit as exc:
+        raise CannotUse(f"{spec} cannot be set up: {reason(exc)}") from exc
     except Exception as exc:
-        reason = described(exc).splitlines()[0][:500]
-        raise CannotUse(f"{spec} cannot be set up: {reason}") from exc
-    raise CannotUse(f"{spec} is no engine: a {type(target).__name__} can neither be called nor synthesize")
+        log_all(exc)
+        raise CannotUse(f"{spec} cannot be set up: {reason(exc)}") from exc
+    raise CannotUse(
+        f"{spec} is no engine: it is of type {type(target).__name__}, "
+        "which cannot be called and has no method synthesize"
+    )
 
 
 class Engine:
@@ -62,12 +68,10 @@ class Engine:
         self._target = target
         self._loop: Any = None
         self.name = str(getattr(target, "name", None) or getattr(target, "__name__", type(target).__name__))
-        self.sample_rate: int | None = getattr(target, "sample_rate", None)
-        if self.sample_rate is not None and not (
-            isinstance(self.sample_rate, int) and 1000 <= self.sample_rate <= 384_000
-        ):
-            raise CannotUse(f"{self.name}: sample_rate is {self.sample_rate!r}, it must be a number of Hz")
+        self.sample_rate = _sample_rate(target, self.name)
         voices, aliases = (getattr(target, listed, None) or () for listed in ("voices", "aliases"))
+        if isinstance(voices, str) or not hasattr(voices, "__iter__"):
+            raise CannotUse(f"{self.name}: voices is {voices!r}, it must be a list")
         self.voices = [_voice(voice) for voice in islice(voices, MAX_VOICES + 1)]
         self.aliases = {str(name): str(voice) for name, voice in dict(aliases).items()}
         if max(len(self.voices), len(self.aliases)) > MAX_VOICES:
@@ -120,6 +124,7 @@ class Engine:
             raise CannotUse(
                 f"{self.name} has no synthesize_batch: SYNTH_PROCESSES must not be less than SYNTH_SLOTS"
             )
+        check_takes_one(method, "the list of requests")
         self.interruptible = interruptible(method)
         self.only_batches = True
 
@@ -140,17 +145,14 @@ class Engine:
         """Speak with a voice that exists."""
         hear = Listener(self, request, emit)
         result = self.result_of(self.call(request), emit)
-        if isinstance(result, (bytes, bytearray, memoryview)):
-            return bytes(result)
-        if hasattr(result, "__aiter__"):
-            self.hear(result, hear, emit)
-            return None
-        if isinstance(result, (str, dict)) or not hasattr(result, "__iter__"):
+        if view_of(result) is not None:
+            return audio(result, self.sample_rate)
+        is_iterable = hasattr(result, "__iter__") or hasattr(result, "__aiter__")
+        if isinstance(result, (str, dict)) or not is_iterable:
             raise WrongType(
-                f"the engine returned {kind_of(result)}; it must return bytes, or an iterable of bytes"
+                f"the engine returned {kind_of(result)}; it must return bytes, "
+                "an array of 16-bit integers, or an iterable of such pieces"
             )
-        if hasattr(result, "__array_interface__"):  # all samples at once
-            return samples(result)
         self.hear(result, hear, emit)
         return None
 
@@ -236,6 +238,7 @@ class ClassEngine(Engine):
     def __init__(self, target: Any) -> None:
         super().__init__(target)
         if callable(getattr(target, "synthesize", None)):
+            check_takes_one(target.synthesize, "the request")
             self.interruptible = interruptible(target.synthesize)
             self.form = f"class ({form(target.synthesize)})"
         else:
@@ -264,6 +267,20 @@ class FunctionEngine(Engine):
             if value is not None or option in self._required:
                 options[option] = value
         return self._target(request.text, **options)
+
+
+def _sample_rate(target: Any, name: str) -> int | None:
+    given = getattr(target, "sample_rate", None)
+    if given is None:
+        return None
+    try:
+        rate = operator.index(given)  # numpy's integers, too
+    except TypeError:
+        rate = 0
+    if not 1000 <= rate <= 384_000:
+        bounds = "a whole number of Hz from 1000 to 384000, such as 24000"
+        raise CannotUse(f"{name}: sample_rate is {given!r}, it must be {bounds}")
+    return rate
 
 
 def _voice(voice: Any) -> tuple[str, str, str]:

@@ -5,12 +5,11 @@ Runs in the engine's process and environment: standard library only, Python 3.8 
 
 from __future__ import annotations
 
-import traceback
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from .batch import Batch
-from .failure import described
+from .failure import log_all, reason
 from .signature import CannotUse
 
 
@@ -74,8 +73,7 @@ def warm_up(engine: Any, text: str, voice: str | None, fileno: int) -> None:
         if unheard.failure is not None:
             raise unheard.failure
     except (Exception, KeyboardInterrupt) as exc:
-        traceback.print_exc()
-        reason = described(exc).splitlines()[0][:500]
-        raise CannotUse(f"the engine failed in its warm-up: {reason}") from exc
+        log_all(exc)
+        raise CannotUse(f"the engine failed in its warm-up: {reason(exc)}") from exc
     if not unheard.made_sound:
         raise CannotUse("the engine made no sound in its warm-up")

@@ -78,7 +78,7 @@ async def test_a_stream_that_breaks_tells_nobody_the_words_of_another(notes: Not
         ("Whole", "return []", "returned 0 audios for 1 requests"),
         ("Whole", "return b'xx'", "returned bytes; it must return a list of audios"),
         ("Whole", "return None", "returned None; it must"),
-        ("Whole", "return [array('d', [0.5])]", "samples of type 'd'"),
+        ("Whole", "return [array('d', [0.5])]", "samples of type float64"),
         ("Streaming", "index -1", "yielded the index -1 in a batch of 1"),
         ("Streaming", "index 1", "yielded the index 1 in a batch of 1"),
         ("Streaming", "odd b'xx1'", "yielded bytes; it must yield (index, audio)"),
@@ -102,7 +102,10 @@ async def test_what_comes_behind_the_end_of_one_is_nobodys(notes: Notes) -> None
         with capture_logs() as logs:
             assert await say(hosts[0], "more") == "more"
             assert await say(hosts[0], "fine") == "fine"
-        assert any("WrongType in a batch, behind an end" in entry.get("line", "") for entry in logs)
+        assert any(
+            "in a batch, behind an end: synthesize_batch yielded more" in entry.get("line", "")
+            for entry in logs
+        )
     assert len({event["pid"] for event in notes.all() if "pid" in event}) == 1, "nothing was killed"
 
 

@@ -251,7 +251,8 @@ async def test_the_audio_is_bounded() -> None:
         ("return None", EngineFailed, "returned None"),
         ("return 42", EngineFailed, "returned int"),
         ("return ['a']", EngineFailed, "gave str as a piece"),
-        ("array f", EngineFailed, "must be 16-bit integers"),
+        ("array f", EngineFailed, "type float32; they must be 16-bit integers: "),
+        ("return (8000, bytes(16000))", EngineFailed, "not one number; the sample rate is an attribute"),
         ("nothing", NothingToSpeak, "no sound"),
         ("return b''", NothingToSpeak, "no sound"),
         ("exit 7", EngineCrashed, "exit status 7"),
@@ -449,18 +450,29 @@ async def test_a_module_is_found_beside_the_working_directory(
 @pytest.mark.parametrize(
     ("source", "engine", "match"),
     [
-        ("", "espeek", "neither module:attribute"),
+        ("", "espeek", "neither module:attribute nor path.py:attribute, nor an engine that comes with"),
+        ("", "mine.py", "lacks the function or class in that file: mine.py:tts_api"),
         ("", "no_such_module:tts_api", "no module 'no_such_module'"),
         ("", "nowhere.py:tts_api", "no file nowhere.py"),
         ("", "mine.py:tts_api", "mine.py has no 'tts_api'"),
-        ("tts_api = 3", "mine.py:tts_api", "is no engine: a int"),
+        ("tts_api = 3", "mine.py:tts_api", "is no engine: it is of type int, which"),
+        ("class E:\n  def speak(self, text): pass", "mine.py:E", "type E, .* has no method synthesize"),
         ("def tts_api(text:", "mine.py:tts_api", "syntax error in line 1"),
+        ("import helper", "mine.py:tts_api", "helper.py has a syntax error in line 2"),
         ("import torchh", "mine.py:tts_api", "needs the module 'torchh'"),
+        ("from .other import x", "mine.py:tts_api", "relative import.*; name it package.module:attribute"),
+        ("raise ValueError('no\\nweights')", "mine.py:tts_api", "imported: ValueError: no weights"),
         ("1 / 0", "mine.py:tts_api", "ZeroDivisionError"),
         ("raise SystemExit(2)", "mine.py:tts_api", "SystemExit"),
         ("def tts_api(): pass", "mine.py:tts_api", "does not take the text"),
         ("def tts_api(text, model): pass", "mine.py:tts_api", "needs model"),
         ("class E:\n  sample_rate = 'x'\n  def synthesize(self, r): pass", "mine.py:E", "sample_rate is 'x'"),
+        (
+            "class E:\n  def synthesize(self, text, voice): pass",
+            "mine.py:E",
+            "called with the request and noth",
+        ),
+        ("class E:\n  def __init__(self): exit('no GPU')", "mine.py:E", "set up: SystemExit: no GPU"),
         ("class E:\n  def __init__(self): raise OSError('no weights')", "mine.py:E", "OSError: no weights"),
         ("import os; os._exit(5)", "mine.py:tts_api", "exit status 5 while it started"),
         ("import time; time.sleep(3600)", "mine.py:tts_api", "not ready within 1 s"),
@@ -470,6 +482,7 @@ async def test_an_engine_that_cannot_be_started_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, engine: str, match: str
 ) -> None:
     (tmp_path / "mine.py").write_text(source)
+    (tmp_path / "helper.py").write_text("\ndef load(:")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineUnavailable, match=match) as unavailable:
         async with synthesizer_of(engine, start_timeout_s=1 if "3600" in source else 60):

@@ -19,6 +19,8 @@ from synth_node.host import EngineRequest, EngineWord
 GUARD_S: Final = 20.0
 SAMPLES: Final = bytes(2 * 800)
 ENGINES: Final = """
+from array import array
+
 class Timed:
     sample_rate = 8000
     words = ssml = True
@@ -68,6 +70,22 @@ choir.voices = [f"voice {n}" for n in range(300_000)]
 def renamed(text):
     return b""
 renamed.voices, renamed.aliases = ["anna"], {f"alias {n}": "anna" for n in range(2001)}
+
+def spelled(text):
+    return b""
+spelled.voices = "anna"
+
+class Hz:
+    def __index__(self):
+        return 8000
+
+def numbered(text):
+    return array("h", [0]) * 800
+numbered.sample_rate = Hz()
+
+def khz(text):
+    return b""
+khz.sample_rate = 24
 
 def wordy(text):
     return b""
@@ -190,12 +208,18 @@ async def test_options_of_what_an_engine_cannot_do_are_not_passed(
         ("misled", "'nobody'"),
         ("choir", "choir: at most 2000 voices, and as many aliases, can be listed"),
         ("renamed", "renamed: at most 2000 voices"),
+        ("spelled", "spelled: voices is 'anna', it must be a list"),
+        ("khz", "khz: sample_rate is 24, it must be a whole number of Hz from 1000 to 384000"),
         ("wordy", "'Anna Anna Anna Anna '... is longer than 200 characters"),
     ],
 )
 async def test_what_cannot_work_is_said_at_the_start(tmp_path: Path, engine: str, reason: str) -> None:
     with pytest.raises(EngineUnavailable, match=reason):
         await speak(tmp_path, engine)
+
+
+async def test_any_integer_is_a_rate_and_an_array_all_of_the_audio(tmp_path: Path) -> None:
+    assert await speak(tmp_path, "numbered") == (SAMPLES, [])
 
 
 def test_both_ends_know_the_same_bounds_of_a_voice_list() -> None:
