@@ -173,6 +173,12 @@ def _modules(_: str) -> bytes:
     return SECOND
 
 
+def _arguments(_: str) -> bytes:
+    """A module that reads the command line is not given ours."""
+    assert len(sys.argv) == 1, sys.argv
+    return SECOND
+
+
 async def endless(text: str) -> bytes:
     """Blocks nothing, never ends."""
     await asyncio.sleep(3600)
