@@ -22,7 +22,7 @@ from synth_node.help import Help
 from synth_node.host import Host
 from synth_node.narration import Samples, SpokenWord, narration
 from synth_node.source import Source
-from synth_node.text.segments import LEAST_MOST, Part, Pause, Spoken, each_part
+from synth_node.text.segments import Part, Pause, Spoken, each_part
 
 __all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
 
@@ -135,10 +135,7 @@ class Synthesizer:
     def _parts(self, request: SpeechRequest) -> Iterator[Part]:
         if request.input_type == "ssml" or not request.split:
             return iter([Spoken(0, request.text)])
-        if not self._segment_characters:
-            limit = max(len(request.text), LEAST_MOST)
-            return each_part(request.text, first=limit, most=limit)
-        return each_part(request.text, most=self._segment_characters)
+        return each_part(request.text, most=self._segment_characters or None)
 
     async def _pieces(
         self, request: SpeechRequest, text: list[Part], help: Help | None

@@ -63,14 +63,15 @@ class Pause:
 Part = Spoken | Pause
 
 
-def parts(text: str, *, first: int = 120, most: int = 300) -> list[Part]:
+def parts(text: str, *, first: int = 120, most: int | None = 300) -> list[Part]:
     """Return the segments and pauses of `text`, in order; nothing but white space is between them.
 
-    most: characters in a segment. first: in the first one, which is the first sentence or its beginning, so
-    that the first sound comes soon. Later segments hold as many whole sentences as fit, and end at a blank
-    line unless they are very short. A longer sentence is cut at a clause, else at white space, else
-    between two characters as people see them. What has neither letter nor digit joins a neighbour; it is
-    a segment of its own only between two pauses, or where `most` leaves no choice.
+    most: characters in a segment; None cuts at pauses only. first: in the first one, which is the first
+    sentence or its beginning, so that the first sound comes soon. Later segments hold as many whole
+    sentences as fit, and end at a blank line unless they are very short. A longer sentence is cut at a
+    clause, else at white space, else between two characters as people see them. What has neither letter
+    nor digit joins a neighbour; it is a segment of its own only between two pauses, or where `most` leaves
+    no choice.
 
     Raises:
         InvalidRequest: a pause is longer than 60 s.
@@ -79,14 +80,14 @@ def parts(text: str, *, first: int = 120, most: int = 300) -> list[Part]:
     return list(each_part(text, first=first, most=most))
 
 
-def each_part(text: str, *, first: int = 120, most: int = 300) -> Iterator[Part]:
+def each_part(text: str, *, first: int = 120, most: int | None = 300) -> Iterator[Part]:
     """Yield the same parts, each as soon as it is found. Raises what `parts` does."""
-    if most < LEAST_MOST or first < LEAST:
+    if most is not None and (most < LEAST_MOST or first < LEAST):
         raise ValueError(f"segments of {first} and {most} characters: at least {LEAST} and {LEAST_MOST}")
     for mark in _PAUSE.finditer(text):
         _pause_ms(mark)  # before the first part is out: an engine may begin with it
     at = 0
-    limit = min(first, most)  # of the first segment; 0 afterwards
+    limit = first if most is None else min(first, most)  # of the first segment; 0 afterwards
     for mark in _PAUSE.finditer(text):
         for begin, end in _segments(text, at, mark.start(), first=limit, most=most):
             yield Spoken(begin, text[begin:end])
@@ -107,11 +108,16 @@ def _pause_ms(mark: re.Match[str]) -> int:
     return round(ms)
 
 
-def _segments(text: str, begin: int, end: int, *, first: int, most: int) -> Iterator[tuple[int, int]]:
+def _segments(text: str, begin: int, end: int, *, first: int, most: int | None) -> Iterator[tuple[int, int]]:
     """Yield where the segments of a stretch without pauses begin and end.
 
     first: the limit of the first segment; 0 where the first sound has been made.
     """
+    if most is None:
+        start, stop = _skip_space(text, begin, end), begin + len(text[begin:end].rstrip())
+        if start < stop:
+            yield start, stop
+        return
     opened = closed = -1  # the segment that may still take more
     for start, stop, ends_paragraph in _said(text, begin, end):
         if first:

@@ -196,6 +196,16 @@ def test_a_pause_over_a_minute_is_refused(mark: str) -> None:
     assert info.value.param == "text"
 
 
+def test_without_a_limit_only_pauses_cut() -> None:
+    text = " One. Two!\n\nThree, and four.[pause 1s] Five. Six. "
+    assert parts(text, most=None) == [
+        Spoken(1, "One. Two!\n\nThree, and four."),
+        Pause(28, 10, 1000),
+        Spoken(39, "Five. Six."),
+    ]
+    assert parts(" ", most=None) == []
+
+
 def test_limits_too_small_are_refused() -> None:
     for first, most in ((19, 300), (120, 39)):
         with pytest.raises(ValueError, match="at least"):

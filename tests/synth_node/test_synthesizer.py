@@ -294,7 +294,16 @@ async def test_what_an_engine_prints_reaches_the_log_and_never_the_audio() -> No
             assert {entry["slot"] for entry in logs} == {3}
 
 
-@pytest.mark.parametrize("deed", ["stdin", "nice", "modules"])
+async def test_a_text_that_is_not_to_be_split_is_one_call(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def tts_api(text):\n    return bytes(16000)\ntts_api.sample_rate = 8000\n"
+    )
+    text = "A first sentence that is long enough. And a second one.\n\nAnother paragraph."
+    async with synthesizer_of(f"{tmp_path / 'mine.py'}:tts_api", segment_characters=0) as synthesizer:
+        assert (await speak(synthesizer, text))[1] == pytest.approx(1.0), "a second for each call"
+
+
+@pytest.mark.parametrize("deed", ["stdin", "nice", "modules", "arguments"])
 async def test_the_surroundings_of_an_engine(deed: str) -> None:
     async with synthesizer_of(FAULTS) as synthesizer:
         await speak(synthesizer, deed)
