@@ -171,3 +171,12 @@ def test_the_page_shows_what_is_in_the_files() -> None:
         source = file.read_text().partition('"""\n\n')[2]
         assert f"```python\n{source}```" in page, f"{file.name} and the page differ"
         assert f"examples/engines/{file.name}" in page
+
+
+async def test_the_model_to_copy_into_an_image_refuses_a_voice_that_it_has_not() -> None:
+    engine = f"{ROOT / 'examples' / 'own-model' / 'model.py'}:tts_api"
+    async with Synthesizer(EngineHost(engine, slot=0, options=EngineOptions())) as synthesizer:
+        assert [voice.id for voice in synthesizer.info.voices] == ["low", "high"]
+        assert len(await spoken(synthesizer, voice="high"))
+        with pytest.raises(UnknownVoice):
+            await spoken(synthesizer, voice="middle")
