@@ -77,6 +77,8 @@ class Engine:
         if max(len(self.voices), len(self.aliases)) > MAX_VOICES:
             raise CannotUse(f"{self.name}: at most {MAX_VOICES} voices, and as many aliases, can be listed")
         for text in chain(*self.voices, *self.aliases.items()):
+            if text.encode(errors="replace").decode() != text:  # half a character: no message can hold it
+                raise CannotUse(f"{self.name}: a voice's {text[:20]!r} is no text")
             if len(text) > MAX_VOICE_CHARACTERS:
                 limit = f"{MAX_VOICE_CHARACTERS} characters"
                 raise CannotUse(f"{self.name}: a voice's {text[:20]!r}... is longer than {limit}")

@@ -90,6 +90,10 @@ khz.sample_rate = 24
 def wordy(text):
     return b""
 wordy.voices = [("anna", "Anna " * 41, "en")]
+
+def broken(text):
+    return b""
+broken.voices = ["anna\\udcff"]
 """
 
 RAISING: Final = """
@@ -211,6 +215,7 @@ async def test_options_of_what_an_engine_cannot_do_are_not_passed(
         ("spelled", "spelled: voices is 'anna', it must be a list"),
         ("khz", "khz: sample_rate is 24, it must be a whole number of Hz from 1000 to 384000"),
         ("wordy", "'Anna Anna Anna Anna '... is longer than 200 characters"),
+        ("broken", r"broken: a voice's 'anna\\udcff' is no text"),
     ],
 )
 async def test_what_cannot_work_is_said_at_the_start(tmp_path: Path, engine: str, reason: str) -> None:

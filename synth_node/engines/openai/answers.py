@@ -160,9 +160,14 @@ def listed_voices(listed: Any) -> tuple[Voice, ...]:
     for value in values[:_MAX_VOICES] if isinstance(values, list) else ():
         each = value if isinstance(value, dict) else {"id": value}
         id, name, language = (
-            next((each[key] for key in keys if isinstance(each.get(key), str)), "")
+            next((each[key] for key in keys if _is_text(each.get(key))), "")
             for keys in (("id", "voice_id", "name"), ("name",), ("language", "lang", "locale"))
         )
         if 0 < len(id) <= 200:
             found.setdefault(id, Voice(id, name[:200], language[:40]))
     return tuple(found.values()) or tuple(Voice(id) for id in OPENAI_VOICES)
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether it is a string that a message of ours can hold; JSON may hold half a character."""
+    return isinstance(value, str) and value.encode(errors="replace").decode() == value

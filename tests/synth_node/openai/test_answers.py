@@ -269,6 +269,7 @@ def test_no_retry_after_breaks_the_reader(value: str) -> None:
         ([{"name": "only"}], [Voice("only", "only")]),
         (["a", "b", "a"], [Voice("a"), Voice("b")]),
         (["", "x" * 201, 3, None, {"id": 4}, "ok"], [Voice("ok")]),
+        (["half \ud83d", {"id": "ok", "name": "half \ud83d"}], [Voice("ok")]),
     ],
 )
 def test_each_shape_of_a_list_of_voices_is_read(listed: object, expected: list[Voice]) -> None:
