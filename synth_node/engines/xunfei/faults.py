@@ -134,7 +134,7 @@ def handshake_fault(status: int, body: bytes, *secrets: str, server_date: str | 
 def _clock(server_date: str | None, now: float) -> str:
     try:
         skew_s = now - parsedate_to_datetime(server_date or "").timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         skew_s = 0.0
     if abs(skew_s) < _WINDOW_S:  # whoever wrote that date is not whoever checked ours
         return f"this machine's clock is wrong by more than {_WINDOW_S} s"

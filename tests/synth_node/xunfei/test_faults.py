@@ -129,6 +129,12 @@ def test_a_clock_that_is_wrong_is_said_plainly(ahead_s: float | None, words: str
     assert "set it" in str(fault)
 
 
+@pytest.mark.parametrize("date", ["", "today", "Mon, 06 Jan 2025 99999999999999999999:09:10 GMT"])
+def test_a_server_that_does_not_know_the_time_either_breaks_nothing(date: str) -> None:
+    body = REFUSALS["clock"].body.encode()
+    assert "wrong by more than 300 s" in str(handshake_fault(403, body, server_date=date, now=NOW))
+
+
 def test_what_a_gateway_says_is_one_bounded_line() -> None:
     body = json.dumps({"message": "a\nb\u2028c" + "x" * 1000}).encode()
     said = str(handshake_fault(503, body, server_date=None, now=NOW))
