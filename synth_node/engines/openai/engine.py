@@ -230,7 +230,8 @@ def _proxy(base_url: str) -> str | None:
     aiohttp can look for it, but then takes a password from ~/.netrc too, and fails with that beside our key.
     """
     url = urlsplit(base_url)
-    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
+    proxy = None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"  # as other programs read it
 
 
 def _is_away(found: Exception, status: int) -> bool:

@@ -192,6 +192,9 @@ async def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
         with pytest.raises(EngineCrashed, match="no connection") as caught:
             await spoken(engine)
         assert "hunter3" not in f"{caught.value} {throttle.paused_for}"
+    monkeypatch.setenv("http_proxy", address)
+    async with engine_for("http://speech.invalid/v1") as (engine, _):
+        assert await spoken(engine) == PCM
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     async with engine_for(server.url) as (engine, _):
         assert await spoken(engine) == PCM
