@@ -40,21 +40,24 @@ def server_list(servers: str | Sequence[str]) -> list[str]:
     urls = [url.strip() for url in parts if url.strip()]
     if not urls:
         raise ValueError("no NATS server given")
-    for url in urls:
-        _address(url)
+    for number, url in enumerate(urls, 1):
+        try:
+            _address(url)
+        except ValueError:
+            # Of a list nothing is shown: a comma within a password makes two of one address.
+            shown = redacted(url) if len(urls) == 1 else f"number {number} of the list"
+            raise ValueError(f"{shown} is no address of a NATS server") from None
     if len({_is_websocket(url) for url in urls}) > 1:
         raise ValueError("WebSocket servers and others cannot be in one list")
     return urls
 
 
 def _address(url: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(url if "://" in url else f"nats://{url}")
-        if parts.hostname and not parts.hostname.isspace():
-            return parts.hostname, parts.port or _PORTS[parts.scheme]
-    except (ValueError, KeyError):
-        pass
-    raise ValueError(f"{redacted(url)} is no address of a NATS server")
+    """Return host and port. Raises ValueError."""
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    if not (parts.hostname or "").strip() or parts.scheme not in _PORTS or not url.isprintable():
+        raise ValueError("no address")
+    return parts.hostname, parts.port or _PORTS[parts.scheme]
 
 
 def _is_websocket(url: str) -> bool:
@@ -63,7 +66,7 @@ def _is_websocket(url: str) -> bool:
 
 def redacted(url: str) -> str:
     """Return `url` without its credentials, fit for a log."""
-    return re.sub(r"^([a-z]+://)?.*@", r"\1", url)
+    return re.sub(r"^([a-z]+://)?.*@", r"\1", url, flags=re.DOTALL)
 
 
 class OrderedClient(Client):

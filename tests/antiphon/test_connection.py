@@ -93,6 +93,8 @@ def test_servers_are_a_comma_list_or_a_sequence_in_order() -> None:
         "http://u:hunter2@host",
         "nats://",
         "nats://a,ws://b",
+        "nats://u:hunter2,more@host:4222",
+        "nats://u:hunter2\nmore@host:4222",
     ],
 )
 def test_what_is_no_address_is_refused_without_its_credentials(url: str) -> None:
@@ -112,6 +114,7 @@ def test_what_is_no_address_is_refused_without_its_credentials(url: str) -> None
         ("token@host", "host"),
         ("host:4222", "host:4222"),
         ("wss://user:hunter2@host/path", "wss://host/path"),
+        ("nats://user:hunter2\nmore@host:4222", "nats://host:4222"),
     ],
 )
 def test_a_url_is_shown_without_its_credentials(url: str, shown: str) -> None:
