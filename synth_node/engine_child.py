@@ -27,12 +27,10 @@ import importlib
 import importlib.util
 import json
 import os
-import select
 import signal
 import socket
 import struct
 import sys
-import threading
 import traceback
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -42,7 +40,7 @@ MAGIC = 0xA7
 BEGIN = struct.Struct(">IB")
 MAX_AUDIO_BYTES = 256 * 1024  # of one frame
 NICENESS = 5  # the node answers promptly also while its engines compute
-_PR_SET_PDEATHSIG = 1
+PACKAGE = "_antiphon_engines"
 
 
 class Cancelled(BaseException):
@@ -78,7 +76,7 @@ class Inbox:
     def _receive(self, flags: int) -> None:
         data = self._sock.recv(65536, flags)
         if not data:
-            die()
+            ours("session").die()
         self._bytes += data
 
     def _take(self) -> tuple[int, int, bytes] | None:
@@ -151,7 +149,7 @@ class Emit:
 
     def fail(self, exc: BaseException) -> None:
         """End the utterance with an error."""
-        failure = importlib.import_module(f"{engines_package()}.failure").failure(exc)
+        failure = ours("failure").failure(exc)
         self._sock.sendall(json_frame("E", self._utterance, failure))
 
     def _begin(self, *, streamed: bool) -> bytes:
@@ -209,52 +207,22 @@ def speak(engine: Any, request: SimpleNamespace, emit: Emit) -> None:
 
 def speak_batch(engine: Any, requests: list[tuple[SimpleNamespace, Emit]], emit: Emit) -> None:
     """Speak several utterances at once."""
-    batch = importlib.import_module(f"{engines_package()}.batch").Batch(engine, requests, emit)
+    batch = ours("batch").Batch(engine, requests, emit)
     try:
         batch.speak()
     except Cancelled:
         batch.end()
 
 
-def die() -> NoReturn:
-    """End this process and the helpers it started, at once."""
-    try:
-        importlib.import_module(f"{engines_package()}.session").kill_session(os.getpid())
-    finally:
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise SystemExit(1)
-
-
-def die_with(parent: int, sock: socket.socket) -> None:
-    """Make sure that this process never outlives the node, not even inside a call that blocks."""
-    if sys.platform == "linux":
-        import ctypes
-
-        # Covers an engine that holds the interpreter's lock; the thread below covers every platform.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
-        die()
-    poller = select.poll()
-    poller.register(sock, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
-
-    def wait() -> None:
-        poller.poll()
-        die()
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
-
-
-def engines_package() -> str:
-    """Import `engines` by its file, and return its name: our packages are not on the engine's path."""
-    name = "_antiphon_engines"
-    if name in sys.modules:
-        return name
-    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engines")
-    file = os.path.join(folder, "__init__.py")
-    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=[folder])
-    assert spec is not None
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    return name
+def ours(module: str) -> Any:
+    """Import a module of `engines` by its file: our packages are not on the engine's path."""
+    if PACKAGE not in sys.modules:
+        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engines")
+        file = os.path.join(folder, "__init__.py")
+        spec = importlib.util.spec_from_file_location(PACKAGE, file, submodule_search_locations=[folder])
+        assert spec is not None
+        sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
+    return importlib.import_module(f"{PACKAGE}.{module}")
 
 
 def main(options: dict[str, Any]) -> None:
@@ -262,23 +230,21 @@ def main(options: dict[str, Any]) -> None:
     sock = socket.socket(fileno=options["fd"])
     sock.set_inheritable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's business: it drains
-    die_with(options["parent"], sock)
+    ours("session").die_with(options["parent"], sock)
     os.nice(NICENESS)
     # The modules of the user stand where those of this package would shadow them.
     sys.path[0] = os.getcwd()
-    engines = engines_package()
-    importlib.import_module(f"{engines}.printing").print_at_once()
-    finder, user = (importlib.import_module(f"{engines}.{module}") for module in ("find", "user"))
+    ours("printing").print_at_once()
+    finder, user = ours("find"), ours("user")
     built_in = options.get("built_in")
-    spec = f"{engines}.{built_in}" if built_in else options["spec"]
+    spec = f"{PACKAGE}.{built_in}" if built_in else options["spec"]
     try:
         engine = user.adapt(finder.find(spec), options["spec"], options.get("settings") or {})
         engine.check_voice(options.get("voice"))
         if options.get("batches"):
             engine.use_batches()
         if options.get("warm_up"):
-            warm_up = importlib.import_module(f"{engines}.warm_up").warm_up
-            warm_up(engine, options["warm_up"], options.get("voice"), sock.fileno())
+            ours("warm_up").warm_up(engine, options["warm_up"], options.get("voice"), sock.fileno())
     except (finder.NotFound, user.CannotUse) as exc:
         sock.sendall(frame("X", 0, str(exc).encode(errors="replace")))
         return

@@ -5,12 +5,10 @@ Runs in the engine's process: standard library only.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
 import stat
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +19,6 @@ from .user import Refused
 
 SAFE_VOICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]{0,99}")
 """A voice that nobody has listed: neither an option nor a path."""
-_PR_SET_PDEATHSIG = 1
 
 
 class Engine:
@@ -44,10 +41,6 @@ class Engine:
         self.voices = voices or []
         self.sample_rate = sample_rate
         self._scratch = Scratch("antiphon-command-") if "output" in self._used else None
-        if sys.platform == "linux":
-            # The kernel would kill this process alone. Nothing here blocks the thread that watches the node,
-            # and that thread ends the program and what it has started, too.
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
     def has_voice(self, voice: str) -> bool:
         """Return whether `voice` is listed or, without a list, harmless as an argument."""

@@ -72,7 +72,9 @@ def _hang(_: str) -> None:
 
 
 def _hang_in_c(_: str) -> None:
-    ctypes.PyDLL(None).sleep(3600)  # holds the interpreter's lock
+    silent = os.pipe()[0]
+    # It holds the interpreter's lock, and no signal that is handled ends it.
+    ctypes.PyDLL(None).read(silent, ctypes.create_string_buffer(1), 1)
 
 
 def _hang_later(_: str) -> Iterator[bytes]:
@@ -129,6 +131,12 @@ def _stdin(_: str) -> bytes:
 
 def _pid(path: str) -> bytes:
     Path(path).write_text(str(os.getpid()))
+    return SECOND
+
+
+def _pid_of_helper(path: str) -> bytes:
+    """Start one in a group of its own, as `timeout` and shells do."""
+    Path(path).write_text(str(subprocess.Popen(["sleep", "600"], process_group=0).pid))
     return SECOND
 
 

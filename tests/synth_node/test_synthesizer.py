@@ -394,9 +394,9 @@ async def test_four_slots_speak_at_the_same_time() -> None:
     assert [task.result() for task in running] == pytest.approx([18.0] * 4)
 
 
-@pytest.mark.parametrize("deed", ["pid", "pid_and_hang", "pid_and_hang_in_c"])
+@pytest.mark.parametrize("deed", ["pid", "pid_and_hang", "pid_and_hang_in_c", "pid_of_helper"])
 def test_no_engine_outlives_a_killed_node(tmp_path: Path, deed: str) -> None:
-    """Also while it sits in a call that blocks, with or without the interpreter's lock."""
+    """Also while it sits in a call that blocks, with or without the interpreter's lock; nor does a helper."""
     file = tmp_path / "pid"
     node = f"""
 import asyncio
