@@ -17,7 +17,7 @@ import structlog
 from nats.aio.msg import Msg
 
 import antiphon
-from antiphon.background import Spawn
+from antiphon.background import Spawn, background
 from antiphon.cluster import Cluster
 from antiphon.connection import Connection
 from antiphon.errors import MalformedMessage
@@ -51,7 +51,6 @@ PROGRESS_S: Final = 0.25
 """Silence on a stream after which the caller is told that the run is alive; looked at as often."""
 RETURN_S: Final = 2.0
 """Time after a (re)connect in which a caller that is not there is held to be on its way back too."""
-_BEAT_SPACING_S: Final = 0.1
 _log: Final = structlog.get_logger("synth_node")
 
 
@@ -109,7 +108,9 @@ class SynthNode:
 
         An engine that cannot be started at all ends the tasks' owner with EngineUnavailable.
         """
-        async with self.hosts:
+        async with self.hosts, background() as spawn:
+            for work, name in self.hosts.works():
+                spawn(work, name)
             await self._serve(stop)
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -119,8 +120,6 @@ class SynthNode:
         self.connection.on_reconnect(self._on_reconnect)
         self.spawn(self.presence.run(), "heartbeats")
         self.spawn(self._keep_alive(), "progress of runs")
-        for work, name in self.hosts.works():
-            self.spawn(work, name)
         slots = {slot: self.spawn(slot.run(stopping), f"slot {slot.number}") for slot in self.slots}
         await stop.wait()
         await self._drain(slots, stopping)

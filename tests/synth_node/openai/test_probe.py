@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import encode_basic_auth
+from aiohttp import encode_basic_auth, web
 from structlog.testing import capture_logs
 
 from antiphon.client import TtsClient
 from antiphon.errors import EngineCrashed
 from antiphon.subjects import Subjects
 from synth_node.engine_process import EngineUnavailable
+from synth_node.engines.openai.engine import OpenAI
 from synth_node.engines.openai.settings import OpenAISettings
 from synth_node.network import attempts
 from synth_node.network.engine import Unreachable
@@ -23,6 +24,7 @@ from tests.synth_node.openai.support import (
     KEY,
     PCM,
     Answer,
+    Asked,
     Server,
     engine_for,
     fails,
@@ -217,3 +219,35 @@ async def test_voices_that_the_server_has_anew_are_told_to_the_group(
         assert await client.speak("hello", model="m", voice="anna"), "it is spoken after the pause"
         assert [voice.id for voice in await client.voices("m")] == ["anna", "ben"]
         assert await client.speak("hello", model="m", voice="ben")
+
+
+async def test_no_probe_is_under_way_any_more_when_the_engine_closes(
+    server: Server, nats_url: str, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes: list[str] = []
+
+    class Watched(OpenAI):
+        async def probe(self) -> None:
+            probes.append("begun")
+            try:
+                await super().probe()
+            finally:
+                probes.append("over")
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            probes.append("closed")
+            await super().__aexit__(*exc_info)
+
+    async def silent(asked: Asked) -> web.StreamResponse:
+        await asked.gone.wait()
+        return web.Response()
+
+    monkeypatch.setattr("synth_node.engines.openai.engine.OpenAI", Watched)
+    own = OpenAISettings(base_url=server.url)
+    async with running_node(nats_url, settings_of(nats_url, subjects, engine="openai"), own) as node:
+        server.probes["audio/speech"] = silent
+        engine = node.hosts._network
+        assert engine is not None
+        engine.throttle.pause("for the test", for_s=0.0)
+        await soon(lambda: len(probes) == 3, "it is probed again")
+    assert probes == ["begun", "over", "begun", "over", "closed"]
