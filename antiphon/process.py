@@ -25,9 +25,14 @@ def stop_on_signals() -> asyncio.Event:
 
 def say(failure: BaseException) -> None:
     """Print a failure, of a group its first, as one sentence."""
+    sys.stderr.write(f"{first_of(failure)}\n")
+
+
+def first_of(failure: BaseException) -> BaseException:
+    """Return a failure or, of a group within whatever groups, its first."""
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
-    sys.stderr.write(f"{failure}\n")
+    return failure
 
 
 def settle_memory() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import uvloop
 
-from antiphon.process import stop_on_signals
+from antiphon.process import first_of, stop_on_signals
 from antiphon.settings import SettingsError, load
 from synth_node.built_in import all_settings_classes, load_engine_settings
 from synth_node.check.finding import UNUSABLE, Finding, exit_status
@@ -40,7 +40,7 @@ def main() -> int:
             engine_settings = load_engine_settings(settings.engine)
             return _check(settings, engine_settings, wish, printed, python=options.python, json=options.json)
         except* (SettingsError, EngineUnavailable) as group:
-            why = str(_first(group))
+            why = str(first_of(group))
             if options.json:
                 sys.stdout.write(unusable(options.engine, why, list(printed.lines)))
             sys.stderr.write(f"{printed_lines(list(printed.lines)).lstrip()}{why}\n")
@@ -57,12 +57,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
-
-
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
 
 
 def _check(

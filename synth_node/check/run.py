@@ -8,6 +8,7 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Final
 
+from antiphon.process import first_of
 from synth_node.check.audio import check_audio
 from synth_node.check.batches import BATCHES, TIMES, check_batches
 from synth_node.check.finding import Finding, ok, problem, warning
@@ -144,8 +145,6 @@ async def _batches(
     except* TimeoutError:
         tell(_not_checked(BATCHES, trial.wish))
     except* EngineUnavailable as group:
-        tell(
-            problem(BATCHES, str(group.exceptions[0]), "A node whose slots share a process would not start.")
-        )
+        tell(problem(BATCHES, str(first_of(group)), "A node whose slots share a process would not start."))
     except* NotBack as group:
-        tell(problem(BATCHES, str(group.exceptions[0]), "A node would do without these slots."))
+        tell(problem(BATCHES, str(first_of(group)), "A node would do without these slots."))

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from synth_node.check.finding import Verdict, exit_status
+from synth_node.check.trial import NotBack
 from tests.synth_node.check.support_check import ENGINES, check
 
 DEFECTS = f"{ENGINES / 'defect_batches.py'}:"
@@ -59,6 +60,23 @@ async def test_batches_for_which_no_time_is_left_are_not_checked(monkeypatch: py
     monkeypatch.setattr("synth_node.check.run.check_batches", _never)
     checked = await check(DEFECTS + "Sound", timeout_s=4.0)
     assert checked["batches"].value == "not checked: 4 s are over"
+
+
+async def test_an_engine_that_does_not_come_back_for_a_batch_is_a_problem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("synth_node.check.run.check_batches", _not_back)
+    assert (await check(DEFECTS + "Sound"))["batches"].value == "no weights"
+
+
+async def _not_back(*_: object, **__: object) -> None:
+    """Fail as one of several that speak at once does."""
+
+    async def speak() -> None:
+        raise NotBack("no weights")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(speak())
 
 
 async def _never(*_: object, **__: object) -> None:
