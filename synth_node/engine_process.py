@@ -74,10 +74,9 @@ class EngineProcess(asyncio.Protocol):
         our environment, of which it gets all but OURS.
 
         Raises:
-            EngineUnavailable: there is no such interpreter.
+            EngineUnavailable: there is no such interpreter, or no room for one more process.
         """
-        ours, theirs = socket.socketpair()
-        output, output_end = os.pipe()
+        ours, theirs, output, output_end = _ends()
         loop = asyncio.get_running_loop()
         self = cls(on_frame)
         try:
@@ -238,6 +237,20 @@ class EngineProcess(asyncio.Protocol):
         self._transport.close()
         self._output.close()
         return self._why or died_of(self._process.returncode)
+
+
+def _ends() -> tuple[socket.socket, socket.socket, int, int]:
+    """Return the ends of a socket and of a pipe. Raises EngineUnavailable."""
+    try:
+        ours, theirs = socket.socketpair()
+        try:
+            return ours, theirs, *os.pipe()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+    except OSError as exc:
+        raise EngineUnavailable(f"the engine's process cannot be started: {exc.strerror}") from exc
 
 
 def _not_ours() -> dict[str, str]:

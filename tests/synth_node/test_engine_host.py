@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
+from synth_node.engine_process import EngineUnavailable
 from tests.synth_node.support_engine import synthesizer_of
 
 GUARD_S = 20.0
@@ -101,3 +104,21 @@ async def test_a_start_that_is_cancelled_leaves_nothing_open() -> None:
         await asyncio.wait({starting})
         gc.collect()
         await until(lambda: descriptors() == before)
+
+
+@pytest.mark.parametrize("n_free", [0, 1, 2, 3])
+async def test_without_a_descriptor_to_spare_the_engine_is_unavailable(n_free: int) -> None:
+    """What was opened by then is closed; what is forgotten warns when it is collected."""
+    before = len(os.listdir("/proc/self/fd"))
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest one; the limit is on the number, not on how many are open
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + n_free, usual[1]))
+    try:
+        with pytest.raises(EngineUnavailable, match="Too many open files"):
+            async with synthesizer_of("tone"):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
