@@ -79,6 +79,8 @@ def load(cls: type[S], *others: type[BaseSettings]) -> S:
     classes: tuple[type[BaseSettings], ...] = (cls, *others)
     known = {variable(each, name) for each in classes for name in each.model_fields}
     for name in sorted(os.environ):
+        if name.upper() in known and os.environ[name].encode(errors="replace").decode() != os.environ[name]:
+            raise SettingsError(f"{name} is no UTF-8")
         if name.upper().startswith(prefix) and name.upper() not in known:
             near = get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""

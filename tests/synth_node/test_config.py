@@ -108,6 +108,13 @@ def test_an_unknown_variable_is_named_with_what_may_be_meant(
         load(SynthSettings)
 
 
+@pytest.mark.parametrize("name", ["SYNTH_NODE", "synth_voice", "TTS_ROOT"])
+def test_bytes_that_are_no_text_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, os.fsdecode(b"caf\xe9"))
+    with pytest.raises(SettingsError, match=f"^{name} is no UTF-8$"):
+        load(SynthSettings)
+
+
 def test_an_unknown_variable_is_refused_even_if_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTH_QQQQ", "")
     with pytest.raises(SettingsError, match="SYNTH_QQQQ"):
