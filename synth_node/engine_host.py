@@ -21,6 +21,7 @@ from synth_node.engine_wear import Wear
 from synth_node.host import EngineRequest, NotStarted, Speaking
 from synth_node.utterance import Utterance
 from synth_node.work import Work
+from synth_node.working_time import MeanPerCharacter
 
 log = structlog.get_logger()
 
@@ -57,8 +58,7 @@ class EngineHost:
         self._free = asyncio.Event()
         self._overdue: asyncio.TimerHandle | None = None
         self._interruptible = False
-        self.seconds_per_character = 0.0
-        """Moving mean of the engine's own time; 0.0 until measured."""
+        self._mean = MeanPerCharacter()
         self.start_up_s = 0.0
         """From the start of the process to its readiness, its warm-up included, the last time."""
         self.info: EngineInfo
@@ -89,6 +89,11 @@ class EngineHost:
                 await process.end("the node stops")
                 if self._current is not None:
                     self._current.fail(EngineCrashed("the node stops"))
+
+    @property
+    def seconds_per_character(self) -> float:
+        """The engine's own time, a moving mean; 0.0 until measured."""
+        return self._mean.seconds
 
     @property
     def pid(self) -> int | None:
@@ -209,9 +214,7 @@ class EngineHost:
             return
         self._interruptible = self._interruptible or current.streamed
         if self._overdue is None and current.succeeded:
-            measured = current.working_s / current.n_characters
-            known = self.seconds_per_character
-            self.seconds_per_character = measured if known == 0.0 else 0.8 * known + 0.2 * measured
+            self._mean.add(current.working_s, current.n_characters)
         self._forget_overdue()
         self._current = None
         process = self._process

@@ -1,9 +1,12 @@
-"""The time that an engine works on one segment, and its bound."""
+"""The time that an engine works on one segment, its bound, and its mean."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
+
+_WEIGHT: Final = 0.2
 
 
 class WorkingTime:
@@ -12,7 +15,7 @@ class WorkingTime:
     bound_s: when it shows so much, `on_end` is called; None is no bound.
     """
 
-    def __init__(self, bound_s: float | None, on_end: Callable[[], None]) -> None:
+    def __init__(self, bound_s: float | None = None, on_end: Callable[[], None] = lambda: None) -> None:
         self._loop = asyncio.get_running_loop()
         self._bound_s = bound_s
         self._on_end = on_end
@@ -39,3 +42,15 @@ class WorkingTime:
         if self._end is not None:
             self._end.cancel()
             self._end = None
+
+
+class MeanPerCharacter:
+    """The time that an engine works on one character, a moving mean; 0.0 until measured."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def add(self, working_s: float, n_characters: int) -> None:
+        """Count one more segment."""
+        measured = working_s / n_characters
+        self.seconds += (_WEIGHT if self.seconds else 1.0) * (measured - self.seconds)

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
-from time import monotonic
 from typing import Final
 
 import structlog
@@ -18,6 +17,7 @@ from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest, EngineWord, Speaking
 from synth_node.network.engine import NetworkEngine, Unreachable
 from synth_node.network.throttle import Throttle
+from synth_node.working_time import MeanPerCharacter, WorkingTime
 
 MAX_BUFFERED_BYTES: Final = 1024 * 1024
 """Of one utterance's audio that wait here; past it the engine is not asked for more."""
@@ -84,13 +84,14 @@ class Network:
 
 
 class NetworkUtterance:
-    """One utterance on its way from the network to whoever listens."""
+    """One utterance on its way from the network to whoever listens. working: without the time in `put`."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate: int | None = sample_rate
         self.task: asyncio.Task[None]
         self.failure: SpeechError | None = None
         self.ended = False
+        self.working = WorkingTime()
         self._pieces: deque[bytes] = deque()
         self._n_buffered = 0
         self._changed = asyncio.Event()
@@ -119,8 +120,10 @@ class NetworkUtterance:
             self._pieces.append(piece)
             self._n_buffered += len(piece)
             self._changed.set()
+        self.working.stop()
         while self._n_buffered > MAX_BUFFERED_BYTES:
             await self._change()
+        self.working.run()
 
     def end(self, failure: SpeechError | None = None) -> None:
         """Nothing more comes; with a failure, what is there is not the whole."""
@@ -143,7 +146,7 @@ class NetworkHost:
         self._slot = slot
         self._current: NetworkUtterance | None = None
         self._unready: asyncio.Future[None] | None = None
-        self.seconds_per_character = 0.0
+        self._mean = MeanPerCharacter()
 
     async def __aenter__(self) -> NetworkHost:
         """Wait until the engine can speak. Raises EngineUnavailable if it has no such default voice."""
@@ -171,6 +174,11 @@ class NetworkHost:
     def info(self) -> EngineInfo:
         """What the engine says of itself."""
         return self._engine.info
+
+    @property
+    def seconds_per_character(self) -> float:
+        """The engine's own time, a moving mean; 0.0 until measured."""
+        return self._mean.seconds
 
     @property
     def is_ready(self) -> bool:
@@ -240,7 +248,7 @@ class NetworkHost:
         return known
 
     async def _speak(self, utterance: NetworkUtterance, request: EngineRequest) -> None:
-        began_at = monotonic()
+        utterance.working.run()
         try:
             if request.voice is not None:
                 request = replace(request, voice=self._known(request.voice))
@@ -253,7 +261,5 @@ class NetworkHost:
             _log.exception("unexpected failure in the engine", slot=self._slot)
             utterance.end(EngineCrashed("unexpected failure in the engine; the node's log says more"))
         else:
-            measured = (monotonic() - began_at) / len(request.text)
-            known = self.seconds_per_character
-            self.seconds_per_character = measured if known == 0.0 else 0.8 * known + 0.2 * measured
+            self._mean.add(utterance.working.seconds, len(request.text))
             utterance.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from time import monotonic
 from typing import Any, Self
 
 import pytest
@@ -163,6 +164,18 @@ async def test_an_engine_is_asked_for_no_more_than_the_listener_takes() -> None:
             await asyncio.sleep(0)
         assert engine_of(host).n_pieces == enough + 1
         assert len(await heard(utterance)) == n * len(PIECE)
+
+
+async def test_the_engines_time_is_without_that_in_which_nobody_listens() -> None:
+    pause_s = 0.1
+    async with hosts() as (host,):
+        text = str(4 * MAX_BUFFERED_BYTES // len(PIECE))
+        began_at = monotonic()
+        utterance = host.speak(EngineRequest(text))
+        await soon(lambda: engine_of(host).n_pieces > MAX_BUFFERED_BYTES // len(PIECE), "the buffer is full")
+        await asyncio.sleep(pause_s)
+        await heard(utterance)
+        assert 0 < host.seconds_per_character * len(text) <= monotonic() - began_at - pause_s
 
 
 async def test_an_idle_slot_is_told_to_leave_when_the_limit_falls() -> None:
