@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import islice
 
 import structlog
 
@@ -36,9 +37,9 @@ class Throttle:
         self.pause_requested.set()
         self._hold_s = hold_s
         self._n_at_work = 0
-        self._turns: deque[asyncio.Future[None]] = deque()
+        self._turns: deque[asyncio.Event] = deque()
         self._places: dict[object, Callable[[], bool]] = {}
-        self._wants_place: deque[asyncio.Future[None]] = deque()
+        self._wants_place: deque[asyncio.Event] = deque()
         self._rise: asyncio.TimerHandle | None = None
 
     # -- for the engine
@@ -52,11 +53,9 @@ class Throttle:
         Raises:
             Draining: the engine is paused.
         """
-        others_wait = bool(self._turns)  # one that was woken may not have come to it yet
-        while others_wait or self._n_at_work >= self.limit:
+        if self._turns or not self._turns_left():  # one that was woken may not have come to it yet
             self.check_open()
-            await self._wait_in(self._turns)
-            others_wait = False
+            await self._wait_in(self._turns, self._may_take_turn)
         self._n_at_work += 1
         try:
             yield
@@ -101,8 +100,7 @@ class Throttle:
         self.pause_s = for_s
         self._set(0)
         for turn in self._turns:
-            if not turn.done():
-                turn.set_exception(Draining(reason))
+            turn.set()
         self.pause_requested.set()
 
     # -- for the node
@@ -125,8 +123,8 @@ class Throttle:
 
         on_withdraw: called when places are to be given back; returns whether this one will be, soon.
         """
-        while holder not in self._places and len(self._places) >= self.limit:
-            await self._wait_in(self._wants_place)
+        if holder not in self._places and not self._places_left():
+            await self._wait_in(self._wants_place, lambda: self._places_left() > 0)
         self._places[holder] = on_withdraw
 
     def holds_place(self, holder: object) -> bool:
@@ -142,19 +140,24 @@ class Throttle:
         if self._places.pop(holder, None) is not None:
             self._look()
 
-    async def _wait_in(self, queue: deque[asyncio.Future[None]]) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue.append(future)
+    async def _wait_in(self, queue: deque[asyncio.Event], may_go: Callable[[], bool]) -> None:
+        """Wait behind the others; who is woken for what is gone meanwhile keeps its place."""
+        woken = asyncio.Event()
+        queue.append(woken)
         self._look()
         try:
-            await future
-        except asyncio.CancelledError:
-            queue.remove(future)
-            self._look()  # it may have been woken: its room is another's
-            raise
+            await woken.wait()
+            while not may_go():
+                woken.clear()
+                await woken.wait()
         finally:
-            if future in queue:
-                queue.remove(future)
+            queue.remove(woken)
+            self._look()  # if it does not go, what it was woken for is another's
+
+    def _may_take_turn(self) -> bool:
+        """Raise Draining if the engine is paused."""
+        self.check_open()
+        return self._turns_left() > 0
 
     def give_back_excess(self, holder: object) -> None:
         """Give the place back if there are more of them taken than the limit allows."""
@@ -178,10 +181,14 @@ class Throttle:
 
     def _look(self) -> None:
         """Wake as many as there is room for."""
-        for queue, room in (
-            (self._turns, self.limit - self._n_at_work),
-            (self._wants_place, self.limit - len(self._places)),
-        ):
-            for future in list(queue)[: max(0, room)]:
-                if not future.done():
-                    future.set_result(None)
+        for woken in [
+            *islice(self._turns, self._turns_left()),
+            *islice(self._wants_place, self._places_left()),
+        ]:
+            woken.set()
+
+    def _turns_left(self) -> int:
+        return max(0, self.limit - self._n_at_work)
+
+    def _places_left(self) -> int:
+        return max(0, self.limit - len(self._places))

@@ -91,6 +91,24 @@ async def test_no_more_are_at_work_than_the_limit_and_they_follow_in_order() -> 
     assert order == list(range(20))
 
 
+async def test_who_is_woken_for_a_room_that_is_gone_keeps_its_place() -> None:
+    throttle, order = opened(2), []
+
+    async def speak(name: str) -> None:
+        async with throttle.turn():
+            order.append(name)
+
+    async with asyncio.timeout(GUARD_S), asyncio.TaskGroup() as tasks, throttle.turn():
+        async with throttle.turn():
+            tasks.create_task(speak("first"))
+            tasks.create_task(speak("second"))
+            await asyncio.sleep(0)
+        throttle.refused()
+        await asyncio.sleep(0)
+    assert order == ["first", "second"]
+    throttle.close()
+
+
 async def test_a_turn_may_last_longer_than_its_block() -> None:
     throttle, end = opened(1), asyncio.get_running_loop().create_future()
     async with throttle.turn():
