@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from antiphon.background import background
 from antiphon.choice import Choice, Has
 from antiphon.cluster import Cluster, GroupStatus
-from antiphon.connection import DEFAULT_SERVER, Connection, connected
+from antiphon.connection import Connection, connected
 from antiphon.dispatch import Dispatcher
 from antiphon.errors import MalformedMessage, NoNodes, NotConnected
 from antiphon.heartbeat import Voice, VoiceList, decode_heartbeat, decode_waiting
@@ -20,6 +20,7 @@ from antiphon.inbox import inboxes
 from antiphon.lengths import with_length
 from antiphon.request import SpeechRequest
 from antiphon.run import Timing
+from antiphon.servers import DEFAULT_SERVER
 from antiphon.status import StatusRounds
 from antiphon.subjects import Subjects
 from antiphon.ticket import Limits, Ticket

@@ -6,12 +6,10 @@ import asyncio
 import logging
 import math
 import random
-import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import nats
 import nats.errors
@@ -20,53 +18,13 @@ from nats.aio.client import Server as PooledServer
 from nats.aio.msg import Msg
 
 from antiphon.errors import NotConnected
+from antiphon.servers import address, redacted, server_list
 
-DEFAULT_SERVER: Final = "nats://127.0.0.1:4222"
-_PORTS: Final = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 _log: Final = logging.getLogger(__name__)
 _PATIENCE: Final = 8
 """Failed attempts at a server before the next one is tried; about two seconds."""
 
 ReconnectHook = Callable[[], Awaitable[None]]
-
-
-def server_list(servers: str | Sequence[str]) -> list[str]:
-    """Return the server URLs of a comma list or a sequence, in order.
-
-    Raises:
-        ValueError: there are none, or one is no address of a NATS server; the text holds no credentials.
-    """
-    parts = servers.split(",") if isinstance(servers, str) else servers
-    urls = [url.strip() for url in parts if url.strip()]
-    if not urls:
-        raise ValueError("no NATS server given")
-    for number, url in enumerate(urls, 1):
-        try:
-            _address(url)
-        except ValueError:
-            # Of a list nothing is shown: a comma within a password makes two of one address.
-            shown = redacted(url) if len(urls) == 1 else f"number {number} of the list"
-            raise ValueError(f"{shown} is no address of a NATS server") from None
-    if len({_is_websocket(url) for url in urls}) > 1:
-        raise ValueError("WebSocket servers and others cannot be in one list")
-    return urls
-
-
-def _address(url: str) -> tuple[str, int]:
-    """Return host and port. Raises ValueError."""
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    if not (parts.hostname or "").strip() or parts.scheme not in _PORTS or not url.isprintable():
-        raise ValueError("no address")
-    return parts.hostname, parts.port or _PORTS[parts.scheme]
-
-
-def _is_websocket(url: str) -> bool:
-    return url.startswith(("ws://", "wss://"))
-
-
-def redacted(url: str) -> str:
-    """Return `url` without its credentials, fit for a log."""
-    return re.sub(r"^([a-z]+://)?.*@", r"\1", url, flags=re.DOTALL)
 
 
 class OrderedClient(Client):
@@ -281,12 +239,12 @@ def _in_order(
     nats-py would begin with the server *after* the lost one. The first few failures of a server do not count:
     its restart is waited for, by all processes alike, before any moves on; else the domain would be split.
     """
-    rank = {_address(url): i for i, url in reversed(list(enumerate(urls)))}
+    rank = {address(url): i for i, url in reversed(list(enumerate(urls)))}
 
     def choose(pool: list[PooledServer], _info: dict[str, Any]) -> tuple[PooledServer | None, float]:
         def key(server: PooledServer) -> tuple[int, int]:
             failures = max(0, server.reconnects - _PATIENCE)
-            return failures, rank.get(_address(server.uri.geturl()), len(urls))
+            return failures, rank.get(address(server.uri.geturl()), len(urls))
 
         server = min(pool, key=key)
         return server, wait_s * random.uniform(0.8, 1.6) if server.reconnects else 0.0

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings
 
-from antiphon.connection import DEFAULT_SERVER, server_list
+from antiphon.servers import DEFAULT_SERVER, server_list
 from antiphon.subjects import check_token
 
 S = TypeVar("S", bound=BaseSettings)

@@ -24,6 +24,7 @@ PURE = (
     "openai_voices",
     "request",
     "sentences",
+    "servers",
     "subjects",
     "wire",
 )

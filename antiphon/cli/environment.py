@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from antiphon.connection import DEFAULT_SERVER, redacted, server_list
+from antiphon.servers import DEFAULT_SERVER, redacted, server_list
 from antiphon.subjects import Subjects, check_token
 
 __all__ = ["DEFAULT_SERVER", "Nats", "nats_at", "nats_found"]
