@@ -8,9 +8,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import nats.errors
 import structlog
@@ -21,14 +20,13 @@ from antiphon.background import Spawn, background
 from antiphon.cluster import Cluster
 from antiphon.connection import Connection
 from antiphon.errors import MalformedMessage
-from antiphon.feedback import decode_cancel, decode_credit
 from antiphon.heartbeat import (
     State,
     decode_waiting,
     encode_heartbeat,
     encode_voices,
 )
-from antiphon.inbox import Inboxes, is_no_responders
+from antiphon.inbox import Inboxes
 from antiphon.request import Envelope
 from antiphon.strays import Strays
 from antiphon.subjects import VOICES_QUEUE, Subjects, model_name, token_from
@@ -41,16 +39,12 @@ from synth_node.help import Colleagues
 from synth_node.hosts import Hosts
 from synth_node.presence import Presence
 from synth_node.resend import send_again
+from synth_node.runs import Runs
 from synth_node.slot import Slot
 from synth_node.slot_run import SlotRun
-from synth_node.stream_delivery import StreamDelivery
 from synth_node.synthesizer import EngineUnavailable, Synthesizer
 from synth_node.tally import Tally
 
-PROGRESS_S: Final = 0.25
-"""Silence on a stream after which the caller is told that the run is alive; looked at as often."""
-RETURN_S: Final = 2.0
-"""Time after a (re)connect in which a caller that is not there is held to be on its way back too."""
 _log: Final = structlog.get_logger("synth_node")
 
 
@@ -79,14 +73,13 @@ class SynthNode:
         self.synth_subject = self.subjects.synth(self.model)
         self.tally = Tally()
         self.buffer = Buffer(settings.buffer_total_bytes)
+        self.runs = Runs(connection, inboxes, spawn)
         self.hosts = Hosts(settings, engine_settings, self.engine_started)
         self.slots = [Slot(self, number, self._synthesizer(number)) for number in range(settings.slots)]
         self.state: State = "starting"
         self.voices_hash = ""
         self._info: EngineInfo | None = None
         self._unstarted: dict[int, EngineUnavailable] = {}
-        self._runs: dict[str, SlotRun] = {}
-        self._rests: set[asyncio.Task[None]] = set()
         self._callers = Cluster()
         self.colleagues = Colleagues(
             connection, inboxes, self.subjects, self.model, settings.helpers, self._callers_wait
@@ -119,7 +112,7 @@ class SynthNode:
         self.inboxes.on_unknown = Strays(self.connection, self.spawn).on_unknown
         self.connection.on_reconnect(self._on_reconnect)
         self.spawn(self.presence.run(), "heartbeats")
-        self.spawn(self._keep_alive(), "progress of runs")
+        self.spawn(self.runs.keep_alive(), "progress of runs")
         slots = {slot: self.spawn(slot.run(stopping), f"slot {slot.number}") for slot in self.slots}
         await stop.wait()
         await self._drain(slots, stopping)
@@ -129,7 +122,7 @@ class SynthNode:
     async def _drain(self, slots: dict[Slot, asyncio.Task[None]], stopping: asyncio.Future[None]) -> None:
         """Take nothing new, finish what runs within the grace, and stop what is left then."""
         ends_at = time.monotonic() + self.settings.grace_s
-        _log.info("draining", node=self.id, running=len(self._runs))
+        _log.info("draining", node=self.id, running=len(self.runs))
         self.state = "draining"
         stopping.set_result(None)
         self.presence.changed()
@@ -137,12 +130,11 @@ class SynthNode:
             if slot.state == "starting" or (slot.state == "idle" and not self.connection.nc.is_connected):
                 task.cancel()
         await asyncio.wait(slots.values(), timeout=self.settings.grace_s)
-        for run in list(self._runs.values()):
-            if any(slot.current is run for slot in self.slots):
-                run.stop()
+        for slot in slots:
+            if slot.current is not None:
+                slot.current.stop()
         await asyncio.wait(slots.values(), timeout=1.0)
-        if self._rests:
-            await asyncio.wait(self._rests, timeout=max(1.0, ends_at - time.monotonic()))
+        await self.runs.finished(within_s=max(1.0, ends_at - time.monotonic()))
 
     # -- for the slots
 
@@ -171,43 +163,6 @@ class SynthNode:
         now = asyncio.get_running_loop().time()
         return self._callers.waiting(now, self.model).waiting > 0
 
-    def register(self, run: SlotRun) -> None:
-        """Let cancels, credit and the caller's absence reach `run`."""
-        self._runs[run.id] = run
-
-        def on_message(msg: Msg) -> None:
-            # No responders: the caller's process is gone. Anything else here is its cancel.
-            if not is_no_responders(msg) or self.connection.connected_for_s > RETURN_S:
-                run.cancel()
-
-        self.inboxes.open(on_message, token=run.id)
-
-    def finish(self, run: SlotRun) -> None:
-        """Forget `run` once its audio is delivered; the slot is free already."""
-        if run.delivery.is_complete:
-            self._forget(run)
-        else:
-            self._finish_later(self._deliver_rest(run), f"rest of {run.id}")
-
-    def _finish_later(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Start what outlives its slot; draining waits for it."""
-        task = self.spawn(work, name)
-        self._rests.add(task)
-        task.add_done_callback(self._rests.discard)
-
-    def _forget(self, run: SlotRun) -> None:
-        self._runs.pop(run.id, None)
-        self.inboxes.close(run.id)
-
-    async def _deliver_rest(self, run: SlotRun) -> None:
-        try:
-            async with asyncio.timeout_at(run.deadline):
-                await run.delivery.delivered()
-        except (TimeoutError, nats.errors.Error):
-            run.cancel()
-        finally:
-            self._forget(run)
-
     def count(
         self, run: SlotRun, *, failed: str | None = None, audio_s: float = 0.0, elapsed_s: float = 0.0
     ) -> None:
@@ -229,37 +184,12 @@ class SynthNode:
             run.delivery,
             deadline=run.deadline,
         )
-        self._finish_later(work, f"send {run.id} again")
+        self.runs.finish_later(work, f"send {run.id} again")
 
     # -- for callers
 
-    async def _keep_alive(self) -> None:
-        """Tell the callers of silent streams that their runs are alive."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(PROGRESS_S)
-            if not self.connection.nc.is_connected:
-                continue
-            for run in list(self._runs.values()):
-                delivery = run.delivery
-                silent_since = loop.time() - PROGRESS_S
-                if isinstance(delivery, StreamDelivery) and delivery.last_sent_at <= silent_since:
-                    with suppress(nats.errors.Error):
-                        await delivery.progress()
-
     async def _listen(self) -> None:
         nc = self.connection.nc
-
-        async def on_cancel(msg: Msg) -> None:
-            with suppress(MalformedMessage):
-                if run := self._runs.get(decode_cancel(msg.data).run):
-                    run.cancel()
-
-        async def on_credit(msg: Msg) -> None:
-            with suppress(MalformedMessage):
-                credit = decode_credit(msg.data)
-                if run := self._runs.get(credit.run):
-                    run.delivery.credit(credit.bytes, credit.total)
 
         async def on_status(msg: Msg) -> None:
             if msg.reply:
@@ -273,8 +203,8 @@ class SynthNode:
 
         await self.connection.established()
         await nc.subscribe(self.subjects.waiting_all, cb=on_waiting)
-        await nc.subscribe(self.subjects.cancel(self.id), cb=on_cancel)
-        await nc.subscribe(self.subjects.credit(self.id), cb=on_credit)
+        await nc.subscribe(self.subjects.cancel(self.id), cb=self.runs.on_cancel)
+        await nc.subscribe(self.subjects.credit(self.id), cb=self.runs.on_credit)
         await nc.subscribe(self.subjects.status, cb=on_status)
         discovery = Discovery(
             self.id,

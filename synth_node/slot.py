@@ -159,7 +159,7 @@ class Slot:
             await self._refuse(msg, exc)
             return
         self.current = run
-        self._node.register(run)
+        self._node.runs.register(run)
         try:
             await self._speak(run, request, envelope, msg)
         except nats.errors.Error as exc:
@@ -167,7 +167,7 @@ class Slot:
             run.cancel()
         finally:
             self.current = None
-            self._node.finish(run)
+            self._node.runs.finish(run)
 
     def _admit(self, msg: Msg) -> tuple[SlotRun, SpeechRequest, Envelope]:
         settings = self._node.settings

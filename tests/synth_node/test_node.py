@@ -438,5 +438,5 @@ async def test_its_slots_are_back_after_a_restart_of_the_server(
 
 async def no_traces(node: SynthNode) -> bool:
     """Wait until no run and no inbox token is left."""
-    await soon(lambda: not node._runs and len(node.inboxes) == 0, "no run is left")
+    await soon(lambda: not node.runs and len(node.inboxes) == 0, "no run is left")
     return True

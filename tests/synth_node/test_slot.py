@@ -220,7 +220,7 @@ async def test_the_slot_is_free_while_a_slow_caller_still_reads(
     quick = await raw.stream(long_file.request, Tts_Window=str(2**30))
     assert audio_of(await quick.until(End)) == long_file.audio
     await rest(slow, node)
-    await soon(lambda: not node._runs and len(node.inboxes) == 0, "no run is left")
+    await soon(lambda: not node.runs and len(node.inboxes) == 0, "no run is left")
 
 
 async def test_the_engine_waits_when_a_slow_callers_room_is_full(
@@ -240,7 +240,7 @@ async def test_a_run_that_waits_for_a_slow_caller_ends_with_its_budget(
     node = await start(engine=FILES)
     stream = await raw.stream(long_file.request, Tts_Window=str(WINDOW), Tts_Budget_Ms="700")
     await take(stream, raw)
-    await soon(lambda: not node._runs and len(node.inboxes) == 0, "no run is left")
+    await soon(lambda: not node.runs and len(node.inboxes) == 0, "no run is left")
 
 
 async def test_a_slow_caller_that_dies_leaves_nothing(
@@ -250,7 +250,7 @@ async def test_a_slow_caller_that_dies_leaves_nothing(
     stream = await raw.stream(long_file.request, Tts_Window=str(WINDOW))
     await take(stream, raw)
     await stream.subscription.unsubscribe()
-    await soon(lambda: not node._runs and len(node.inboxes) == 0, "no run is left")
+    await soon(lambda: not node.runs and len(node.inboxes) == 0, "no run is left")
 
 
 async def test_a_lost_connection_does_not_end_a_node_that_has_audio_to_send(
@@ -261,12 +261,12 @@ async def test_a_lost_connection_does_not_end_a_node_that_has_audio_to_send(
         nc = await nats.connect(own_nats_server.url)
         stream = await RawCaller(nc, raw.subjects).stream(longer_file.request, Tts_Window=str(4 * MIB))
         await take(stream, raw)
-        (run,) = node._runs.values()
+        (run,) = node.runs
         own_nats_server.stop()
         await soon(lambda: not node.connection.nc.is_connected, "the connection is lost")
         # As if it had come just before; now more is to be sent than nats-py buffers while disconnected.
         run.delivery.credit(4 * MIB, 4 * MIB)
-        await soon(lambda: not node._runs, "the run is given up")
+        await soon(lambda: not node.runs, "the run is given up")
         own_nats_server.start()
         await soon(lambda: node.connection.nc.is_connected, "it is back")
         await free(node)
