@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import structlog
 
@@ -16,6 +14,7 @@ from antiphon.errors import SpeechError
 from antiphon.events import AudioChunk, Words
 from antiphon.run import Run
 from synth_node.help import Help
+from synth_node.segment_audio import Samples, SegmentAudio, SpokenWord
 from synth_node.text.segments import Spoken
 
 HEAD_BYTES: Final = 1024 * 1024
@@ -23,24 +22,6 @@ HEAD_BYTES: Final = 1024 * 1024
 AHEAD_BYTES: Final = 8 * 1024 * 1024
 """The same of a segment ahead, and of all that were made ahead here before another is begun."""
 _log: Final = structlog.get_logger("synth_node")
-
-
-class SpokenWord(NamedTuple):
-    """One word: characters of its segment's text, seconds after the segment's beginning."""
-
-    offset: int
-    length: int
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Some of a segment's audio. sample_rate: in Hz. pcm: mono s16le. words: that are told of with it."""
-
-    sample_rate: int
-    pcm: bytes
-    words: tuple[SpokenWord, ...] = ()
 
 
 Engine = Callable[[Spoken, int | None], AsyncGenerator[Samples, None]]
@@ -53,52 +34,6 @@ class _Lost(Exception):
 
 class _WantedEarlier(Exception):
     """The engine is wanted for an earlier segment."""
-
-
-class SegmentAudio:
-    """One segment and its samples, put in by one task and taken out by another."""
-
-    def __init__(self, spoken: Spoken) -> None:
-        self.spoken = spoken
-        self.maker: Literal["nobody", "engine", "helper"] = "nobody"
-        self.may_be_given = True
-        """Whether a helper may make it: one that was lost with it may have died of it."""
-        self.n_bytes = 0
-        self._pieces: deque[Samples] = deque()
-        self._ended = False
-        self._failure: Exception | None = None
-        self.changed = asyncio.Event()
-
-    def put(self, samples: Samples) -> None:
-        """Add what comes next."""
-        self._pieces.append(samples)
-        self.n_bytes += len(samples.pcm)
-        self.changed.set()
-
-    def end(self, failure: Exception | None = None) -> None:
-        """Nothing more comes; with a failure, what is there is not the whole."""
-        self._ended, self._failure = True, failure
-        self.changed.set()
-
-    def renew(self) -> None:
-        """Begin anew: somebody else makes it."""
-        self._pieces.clear()
-        self.maker, self.n_bytes, self._ended, self._failure = "nobody", 0, False, None
-        self.changed.set()
-
-    async def next(self) -> Samples | None:
-        """Return what comes next, None at the end; raise the failure in its place."""
-        while not self._pieces:
-            if self._failure is not None:
-                raise self._failure
-            if self._ended:
-                return None
-            self.changed.clear()
-            await self.changed.wait()
-        piece = self._pieces.popleft()
-        self.n_bytes -= len(piece.pcm)
-        self.changed.set()
-        return piece
 
 
 class Narration:

@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 from antiphon.request import SpeechRequest
 from synth_node.audio.pipeline import decoded_as_it_comes, file_head
 from synth_node.host import EngineRequest, Host, NotStarted, Speaking
-from synth_node.narration import Samples, SpokenWord
+from synth_node.segment_audio import Samples, SpokenWord
 from synth_node.text.segments import Part, Spoken
 
 

@@ -20,7 +20,8 @@ from synth_node.engine_info import EngineInfo
 from synth_node.engine_process import EngineUnavailable
 from synth_node.help import Help
 from synth_node.host import Host
-from synth_node.narration import Samples, SpokenWord, narration
+from synth_node.narration import narration
+from synth_node.segment_audio import Samples, SpokenWord
 from synth_node.source import Source
 from synth_node.text.segments import Part, Pause, Spoken, each_part
 
