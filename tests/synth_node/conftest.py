@@ -94,6 +94,12 @@ async def start(nats_url: str, subjects: Subjects) -> AsyncIterator[StartNode]:
         yield begin
 
 
+@pytest.fixture
+def second_tries_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have an engine behind the network try again after a millisecond."""
+    monkeypatch.setattr("synth_node.network.attempts.FIRST_WAIT_S", 0.001)
+
+
 class RawCaller:
     """Requests without anything of ours but the messages; nothing is acknowledged unless the test does it."""
 

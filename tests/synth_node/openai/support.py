@@ -15,7 +15,6 @@ from aiohttp import web
 
 from synth_node.engines.openai.engine import OpenAI
 from synth_node.engines.openai.settings import OpenAISettings
-from synth_node.host import EngineRequest
 from synth_node.network.throttle import Throttle
 from tests.synth_node.conftest import GUARD_S
 
@@ -147,8 +146,3 @@ async def engine_for(
             yield engine, throttle
         finally:
             throttle.close()
-
-
-async def spoken(engine: OpenAI, text: str = "hello", **values: Any) -> bytes:
-    """Return all of the audio."""
-    return b"".join([piece async for piece in engine.speak(EngineRequest(text, **values))])

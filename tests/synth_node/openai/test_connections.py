@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-import pytest
-
 from tests.synth_node.conftest import GUARD_S
-from tests.synth_node.openai.support import engine_for, spoken
+from tests.synth_node.network.support import spoken
+from tests.synth_node.openai.support import engine_for
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: audio/pcm\r\nContent-Length: 4\r\n\r\n"
 
 
-async def test_an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+async def test_an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request() -> None:
     is_heard = asyncio.Event()
     n_asked = 0
 

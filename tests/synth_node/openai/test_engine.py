@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
@@ -15,6 +14,7 @@ from synth_node.engine_process import EngineUnavailable
 from synth_node.host import EngineRequest
 from synth_node.network import attempts
 from tests.synth_node.conftest import GUARD_S
+from tests.synth_node.network.support import spoken
 from tests.synth_node.openai.support import (
     KEY,
     PCM,
@@ -26,25 +26,10 @@ from tests.synth_node.openai.support import (
     says,
     serving,
     speaks,
-    spoken,
 )
 from tests.synth_node.openai.test_samples import wav
 
 QUOTA = {"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}}
-
-
-@pytest.fixture(autouse=True)
-def _direct_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine stands in the way, and a second try comes soon."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serving(Server()) as made:
-        yield made
 
 
 async def test_the_request_is_what_the_settings_and_the_caller_say(server: Server) -> None:

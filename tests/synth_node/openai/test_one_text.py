@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -13,8 +12,8 @@ from antiphon.client import TtsClient
 from antiphon.errors import EngineCrashed, EngineFailed, InvalidRequest, SpeechError
 from antiphon.subjects import Subjects
 from synth_node.engines.openai.settings import OpenAISettings
-from synth_node.network import attempts
 from tests.synth_node.conftest import running_node, settings_of
+from tests.synth_node.network.support import spoken
 from tests.synth_node.openai.support import (
     PCM,
     Answer,
@@ -23,9 +22,7 @@ from tests.synth_node.openai.support import (
     engine_for,
     fails,
     says,
-    serving,
     speaks,
-    spoken,
 )
 from tests.synth_node.openai.test_samples import wav
 
@@ -41,18 +38,6 @@ ODD = {
     "another format": says(PCM, "audio/mpeg"),
     "another format by its bytes": says(b"OggS" + PCM),
 }
-
-
-@pytest.fixture(autouse=True)
-def _direct_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serving(Server()) as made:
-        yield made
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)

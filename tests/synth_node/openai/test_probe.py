@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from synth_node.network import attempts
 from synth_node.network.engine import Unreachable
 from synth_node.network.host import Network, NetworkHost
 from tests.synth_node.conftest import running_node, settings_of, soon
+from tests.synth_node.network.support import spoken
 from tests.synth_node.openai.support import (
     KEY,
     PCM,
@@ -32,22 +32,7 @@ from tests.synth_node.openai.support import (
     says,
     serving,
     speaks,
-    spoken,
 )
-
-
-@pytest.fixture(autouse=True)
-def _direct_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy of this machine stands in the way, and a second try comes soon."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serving(Server()) as made:
-        yield made
 
 
 async def test_a_server_that_is_away_is_probed_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from types import SimpleNamespace
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from synth_node.engines.xunfei import session as session_module
 from synth_node.engines.xunfei.engine import Xunfei
 from synth_node.engines.xunfei.settings import XunfeiSettings
-from synth_node.host import EngineRequest
-from synth_node.network import attempts
 from synth_node.network.throttle import Throttle
 from tests.conftest import GUARD_S
 from tests.fake_xunfei.messages import Order
@@ -25,7 +19,6 @@ from tests.fake_xunfei.voice import Audio
 
 MODES = ("online", "super-human")
 VOICES = {"online": "xiaoyan", "super-human": "x5_lingxiaoxuan_flow"}
-TEXT = "One sentence for the service. 你好，世界。"
 
 
 def settings_for(fake: FakeXunfei, **changes: Any) -> XunfeiSettings:
@@ -53,33 +46,6 @@ async def speaking(
             yield engine, throttle
         finally:
             throttle.close()
-
-
-async def spoken(engine: Xunfei, text: str = TEXT, **request: Any) -> bytes:
-    """Return all of the audio."""
-    async with aclosing(engine.speak(EngineRequest(text, **request))) as pieces:
-        return b"".join([piece async for piece in pieces])
-
-
-async def until_failed(engine: Xunfei, text: str = TEXT, **request: Any) -> tuple[bytes, Exception]:
-    """Return the audio that came before the failure, and that failure."""
-    heard = bytearray()
-    try:
-        async with aclosing(engine.speak(EngineRequest(text, **request))) as pieces:
-            async for piece in pieces:
-                heard += piece
-    except Exception as exc:
-        return bytes(heard), exc
-    raise AssertionError("it did not fail")
-
-
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have second tries come soon, and each signature a second after the last, as in slow motion."""
-    monkeypatch.setattr(attempts, "FIRST_WAIT_S", 0.001)
-    seconds = itertools.count()
-    began_at = time.time()
-    clock = SimpleNamespace(time=lambda: began_at + next(seconds), monotonic=time.monotonic)
-    monkeypatch.setattr(session_module, "time", clock)
 
 
 def gated(fake: FakeXunfei, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:

@@ -17,27 +17,8 @@ from synth_node.host import EngineRequest
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
 from tests.synth_node.conftest import soon
-from tests.synth_node.xunfei.support import (
-    MODES,
-    TEXT,
-    VOICES,
-    gated,
-    hurried,
-    speaking,
-    spoken,
-    until_failed,
-)
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeXunfei]:
-    async with fake_xunfei(piece_bytes=1024, close_delay_s=0.2) as running:
-        yield running
+from tests.synth_node.network.support import TEXT, spoken, until_failed
+from tests.synth_node.xunfei.support import MODES, VOICES, gated, speaking
 
 
 @pytest.fixture

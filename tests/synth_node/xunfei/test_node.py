@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -18,22 +18,11 @@ from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
 from tests.synth_node.conftest import GUARD_S, idle, soon
 from tests.synth_node.support_sound import loudness
-from tests.synth_node.xunfei.support import MODES, VOICES, gated, hurried, recorded
+from tests.synth_node.xunfei.support import MODES, VOICES, gated, recorded
 
 Start = Callable[..., Any]
 TEXT = "Long enough for some frames of audio, one after the other."
 WAV_HEAD = 44
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeXunfei]:
-    async with fake_xunfei(piece_bytes=2048, close_delay_s=0.2) as running:
-        yield running
 
 
 async def spoken(client: TtsClient, text: str = TEXT, **options: Any) -> bytes:

@@ -18,14 +18,8 @@ from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import fake_xunfei
 from tests.fake_xunfei.voice import Audio
 from tests.synth_node.conftest import GUARD_S, RawCaller, idle, soon
-from tests.synth_node.xunfei.support import hurried
 
 Start = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
 
 
 def throttle_of(node: SynthNode) -> Throttle:

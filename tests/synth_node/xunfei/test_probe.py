@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -22,24 +21,9 @@ from tests.fake_xunfei.handshake import REFUSALS
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
 from tests.synth_node.conftest import GUARD_S, soon
-from tests.synth_node.xunfei.support import (
-    hurried,
-    settings_for,
-    speaking,
-    until_failed,
-)
+from tests.synth_node.network.support import until_failed
+from tests.synth_node.xunfei.support import settings_for, speaking
 from tests.synth_node.xunfei.test_faults import MEANT
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeXunfei]:
-    async with fake_xunfei(piece_bytes=1024, close_delay_s=0.2) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", REFUSALS)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,18 +16,12 @@ from antiphon.errors import EngineFailed, SpeechError
 from antiphon.subjects import Subjects
 from tests.conftest import ROOT, node_environment, until_ready
 from tests.fake_xunfei.scenarios import Scenario
-from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
+from tests.fake_xunfei.server import FakeXunfei
 from tests.synth_node.conftest import GUARD_S
 
 Start = Callable[..., Any]
 TEXT = "Long enough for some frames of audio, one after the other."
 WAV_HEAD = 44
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeXunfei]:
-    async with fake_xunfei(piece_bytes=2048, close_delay_s=0.2) as running:
-        yield running
 
 
 async def spoken(client: TtsClient, text: str = TEXT, **options: Any) -> bytes:

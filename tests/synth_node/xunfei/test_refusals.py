@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from antiphon.errors import (
@@ -17,25 +15,9 @@ from synth_node.engines.xunfei.faults import Kind
 from tests.fake_xunfei.apps import ONLINE_VOICES, App
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
-from tests.synth_node.xunfei.support import (
-    hurried,
-    speaking,
-    spoken,
-    until_failed,
-)
+from tests.synth_node.network.support import spoken, until_failed
+from tests.synth_node.xunfei.support import speaking
 from tests.synth_node.xunfei.test_faults import KINDS
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeXunfei]:
-    async with fake_xunfei(piece_bytes=1024, close_delay_s=0.2) as running:
-        yield running
-
 
 RAISED = {
     Kind.REFUSED: EngineFailed,

@@ -11,7 +11,8 @@ from antiphon.errors import EngineCrashed
 from tests.fake_xunfei.scenarios import Scenario
 from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
 from tests.synth_node.conftest import GUARD_S, soon
-from tests.synth_node.xunfei.support import MODES, hurried, speaking, spoken, until_failed
+from tests.synth_node.network.support import spoken, until_failed
+from tests.synth_node.xunfei.support import MODES, speaking
 
 HANGING_S = 1.5
 """Silence after which the client gives up where the stand-in hangs: time itself is under test there."""
@@ -55,11 +56,6 @@ OUTCOMES = {
 }
 HANGING = {Scenario.HANG, Scenario.HANG_LATER}
 WITHOUT_A_FRAME = {Scenario.ABORT, Scenario.ABORT_AT_ONCE, Scenario.STAY_OPEN}
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
 
 
 @pytest.fixture

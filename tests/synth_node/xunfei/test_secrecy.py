@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,26 +13,10 @@ from antiphon.errors import (
 from synth_node.network.trouble import MAX_WORDS
 from tests.fake_xunfei.handshake import REFUSALS
 from tests.fake_xunfei.scenarios import Scenario
-from tests.fake_xunfei.server import FakeXunfei, fake_xunfei
+from tests.fake_xunfei.server import FakeXunfei
 from tests.fake_xunfei.session import MESSAGES
-from tests.synth_node.xunfei.support import (
-    MODES,
-    hurried,
-    speaking,
-    spoken,
-    until_failed,
-)
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(monkeypatch)
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeXunfei]:
-    async with fake_xunfei(piece_bytes=1024, close_delay_s=0.2) as running:
-        yield running
+from tests.synth_node.network.support import spoken, until_failed
+from tests.synth_node.xunfei.support import MODES, speaking
 
 
 @pytest.mark.parametrize("mode", MODES)
