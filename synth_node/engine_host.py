@@ -23,14 +23,13 @@ from synth_node.utterance import Utterance
 from synth_node.work import Work
 from synth_node.working_time import MeanPerCharacter
 
-log = structlog.get_logger()
-
 MIN_BACK_OFF_S: Final = 0.1
 MAX_BACK_OFF_S: Final = 10.0
 MIN_STOP_S: Final = 0.1
 """What an engine gets at least to stop after a cancel, before it is killed."""
 QUIT_S: Final = 1.0
 """What an engine gets to close itself."""
+_log: Final = structlog.get_logger("synth_node")
 
 
 class EngineHost:
@@ -49,7 +48,7 @@ class EngineHost:
         # An engine of ours needs our environment, one of the user's may need another.
         own_python = built_in is None or built_in.own_python
         self._python = options.python if options.python is not None and own_python else sys.executable
-        self._log = log.bind(slot=slot)
+        self._log = _log.bind(slot=slot)
         self._wear = Wear(options)
         self._slot = slot
         self._process: EngineProcess | None = None

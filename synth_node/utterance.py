@@ -18,8 +18,8 @@ _MAX_SAMPLE: Final = 2**40
 _BEGIN, _AUDIO, _WORDS, _ERROR, _END = (ord(kind) for kind in "BAWEZ")
 
 
-class Pace(Protocol):
-    """Lets an utterance hold up the process that makes it."""
+class Maker(Protocol):
+    """What makes an utterance, as far as that can hold it up: its process, or the batch that it is in."""
 
     def pause(self) -> None:
         """Take nothing more; the engine blocks."""
@@ -41,7 +41,7 @@ class Utterance:
 
     def __init__(
         self,
-        process: Pace,
+        maker: Maker,
         number: int,
         *,
         n_characters: int,
@@ -54,7 +54,7 @@ class Utterance:
         self.n_characters = n_characters
         self.sample_rate: int | None = None
         self.streamed = False
-        self._process = process
+        self._maker = maker
         self._idle_s = idle_s
         self._buffered_bytes = buffered_bytes
         self._pieces: deque[bytes] = deque()
@@ -67,7 +67,7 @@ class Utterance:
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         endless = f"the engine worked for {bound_s or 0:g} s on {n_characters} characters"
-        self._working = WorkingTime(bound_s, lambda: process.kill(endless))
+        self._working = WorkingTime(bound_s, lambda: maker.kill(endless))
         self._working.run()
 
     @property
@@ -114,7 +114,7 @@ class Utterance:
         bound = None
         if self._idle_s is not None:
             hung = f"the engine was silent for {self._idle_s:g} s"
-            bound = loop.call_later(self._idle_s, self._process.kill, hung)
+            bound = loop.call_later(self._idle_s, self._maker.kill, hung)
         try:
             await self._waiter
         finally:
@@ -134,7 +134,7 @@ class Utterance:
                 self._pieces.append(payload)
                 self._n_buffered += len(payload)
                 if self._n_buffered > self._buffered_bytes:
-                    self._process.pause()
+                    self._maker.pause()
                     self._working.stop()
         elif kind == _BEGIN:
             self.sample_rate, self.streamed = int.from_bytes(payload[:4], "big"), payload[4:] == b"\x01"
@@ -176,7 +176,7 @@ class Utterance:
         self._go_on()
 
     def _go_on(self) -> None:
-        self._process.resume()
+        self._maker.resume()
         self._working.run()
 
     @property

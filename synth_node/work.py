@@ -1,4 +1,4 @@
-"""What whoever keeps an engine wants of what the engine is at."""
+"""What an engine's process is at, as the host that keeps it sees it."""
 
 from __future__ import annotations
 

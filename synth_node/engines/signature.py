@@ -68,5 +68,6 @@ def form(function: Any) -> str:
 
 
 def interruptible(function: Any) -> bool | None:
+    """Tell whether a function can stop between two pieces; None while that is not known."""
     streams = (inspect.isgeneratorfunction, inspect.isasyncgenfunction, inspect.iscoroutinefunction)
     return True if any(is_kind(function) for is_kind in streams) else None

@@ -7,13 +7,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import islice
+from typing import Final
 
 import structlog
 
 from antiphon.errors import Draining
 
-_UNPROBED = "the engine has not been probed yet"
-log = structlog.get_logger()
+_UNPROBED: Final = "the engine has not been probed yet"
+_log: Final = structlog.get_logger("synth_node")
 
 
 class Throttle:
@@ -85,7 +86,7 @@ class Throttle:
             return False
         limit = max(1, min(self.limit, self._n_at_work - 1))
         if limit < self.limit:
-            log.warning("the engine's server refuses; fewer slots are offered", limit=limit, most=self.most)
+            _log.warning("the engine's server refuses; fewer slots are offered", limit=limit, most=self.most)
         self._set(limit, hold_s=max(for_s, self._hold_s))
         return self._n_at_work == 1
 
@@ -95,7 +96,7 @@ class Throttle:
         What waits for its turn fails with `reason`, a sentence that shows no secret.
         """
         if self.paused_for is None:
-            log.error("the engine pauses", reason=reason, for_s=for_s)
+            _log.error("the engine pauses", reason=reason, for_s=for_s)
         self.paused_for = reason
         self.pause_s = for_s
         self._set(0)
