@@ -25,6 +25,7 @@ from synth_node.audio.encode import Mp3Encoder
 from synth_node.config import SynthSettings
 from synth_node.engine_settings import EngineSettings
 from synth_node.node import SynthNode
+from tests.synth_node.support_slot import MIB, LongFile
 
 GUARD_S: Final = 15.0
 """Bound on every wait of a test: against hanging, far above what is expected."""
@@ -188,6 +189,15 @@ def mp3_second() -> bytes:
     """One second of mp3, to be repeated for as much as a test needs."""
     encoder = Mp3Encoder(22050, 22050, 64_000)
     return encoder.encode(bytes(2 * 22050)) + encoder.flush()
+
+
+@pytest.fixture
+def long_file(tmp_path: Path, mp3_second: bytes) -> LongFile:
+    """An mp3 of 2 MiB."""
+    path = tmp_path / "long.mp3"
+    audio = mp3_second * (2 * MIB // len(mp3_second))
+    path.write_bytes(audio)
+    return LongFile(str(path).encode(), audio)
 
 
 class Notes:

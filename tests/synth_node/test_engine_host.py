@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,10 @@ from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
 from synth_node.engine_process import EngineUnavailable
+from tests.synth_node.conftest import GUARD_S
 from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.support_speaking import until
 
-GUARD_S = 20.0
 ENGINE = """
 import os, pathlib
 here = pathlib.Path(__file__).parent
@@ -27,12 +27,6 @@ def tts_api(text):
     return bytes(16000)
 tts_api.sample_rate = 8000
 """
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(GUARD_S):
-        while not condition():  # noqa: ASYNC110  (a log has no event)
-            await asyncio.sleep(0.005)
 
 
 async def test_an_engine_that_cannot_start_again_is_tried_with_growing_pauses(tmp_path: Path) -> None:
