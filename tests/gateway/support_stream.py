@@ -116,3 +116,8 @@ async def busy_slots(gateway: Gateway, model: str, n: int) -> None:
         while busy != n:
             async with gateway.http.get("/check_tts_status") as reply:
                 busy = (await reply.json())["models"].get(model, {}).get("busy")
+
+
+def spoken(marks: Marks) -> list[str]:
+    """Return the texts of the segments that were begun."""
+    return [mark["text"] for mark in marks if mark["type"] == "segment_started"]
