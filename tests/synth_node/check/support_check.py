@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from synth_node.config import SynthSettings
 
 ENGINES: Final = Path(__file__).parents[2] / "engines"
 DEFECTS: Final = ENGINES / "defects.py"
+DEFECTIVE_AUDIO: Final = ENGINES / "defective_audio.py"
 TEXT: Final = "Good morning to you all."
 
 
@@ -52,10 +54,17 @@ async def check(
     timeout_s: float = 30.0,
     **settings: Any,
 ) -> Checked:
-    """Check an engine of defects.py, or another one that is named as a node names it."""
-    engine = attribute if ":" in attribute or attribute in ("espeak", "tone") else f"{DEFECTS}:{attribute}"
+    """Check an engine with a defect, or another one that is named as a node names it."""
+    engine = attribute if ":" in attribute or attribute in ("espeak", "tone") else _defect(attribute)
     findings: list[Finding] = []
     with collected() as printed:
         wish = Wish(texts, utterances, timeout_s)
         await run(SynthSettings(engine=engine, **settings), None, wish, printed, findings.append)
     return Checked(findings, printed)
+
+
+def _defect(name: str) -> str:
+    """Return what a node calls the engine of that name, in whichever of the two files it is."""
+    defined = re.search(rf"^def {name}\b", DEFECTIVE_AUDIO.read_text(), re.MULTILINE)
+    file = DEFECTS if defined is None else DEFECTIVE_AUDIO
+    return f"{file}:{name}"
