@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -84,13 +85,17 @@ class XunfeiSettings(EngineSettings):
 
     @field_validator("url")
     @classmethod
-    def _is_service(cls, value: str | None) -> str | None:
+    def _is_service(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None:
             url = address(value, ("ws", "wss"), online.URL)
             if url.username is not None or url.password is not None or url.query or url.fragment:
                 raise ValueError("must be scheme, host and path, and nothing else")
             if url.path in ("", "/"):
                 raise ValueError("must have a path, such as /v2/tts")
+            for mode, known in _URLS.items():
+                # It would let us in, and then understand no request.
+                if url.path == urlsplit(known).path and info.data.get("mode", mode) != mode:
+                    raise ValueError(f"is that of {PREFIX}MODE={mode}, but the mode is {info.data['mode']}")
         return value
 
     @field_validator("proxy")

@@ -50,6 +50,23 @@ def test_credentials_are_all_that_is_needed() -> None:
     assert settings.voice_list[0] == Voice("xiaoyan", "小燕", "zh")
 
 
+@pytest.mark.parametrize(
+    ("mode", "other", "url"),
+    [
+        ("super-human", "online", "wss://tts-api-sg.xf-yun.com/v2/tts"),
+        ("online", "super-human", "wss://cbm01.cn-huabei-1.xf-yun.com/v1/private/mcd9m97e6"),
+    ],
+)
+def test_an_address_of_the_other_mode_is_refused(
+    monkeypatch: pytest.MonkeyPatch, mode: str, other: str, url: str
+) -> None:
+    monkeypatch.setenv("XUNFEI_MODE", mode)
+    monkeypatch.setenv("XUNFEI_URL", url)
+    assert refused() == f"XUNFEI_URL: is that of XUNFEI_MODE={other}, but the mode is {mode}"
+    monkeypatch.setenv("XUNFEI_MODE", other)
+    assert loaded().address == url
+
+
 def test_the_other_mode_has_an_address_a_rate_and_voices_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XUNFEI_MODE", "super-human")
     settings = loaded()
