@@ -36,6 +36,7 @@ class Throttle:
         """How long to wait before the probe, in seconds."""
         self.pause_requested = asyncio.Event()
         self.pause_requested.set()
+        self._was_open = False
         self._hold_s = hold_s
         self._n_at_work = 0
         self._turns: deque[asyncio.Event] = deque()
@@ -108,10 +109,15 @@ class Throttle:
 
     def open(self) -> None:
         """Let the engine speak, for a probe has succeeded: all at once at first, one by one after a pause."""
-        limit = self.most if self.paused_for == _UNPROBED else 1
+        limit = 1 if self._was_open else self.most
+        self._was_open = True
         self.paused_for = None
         self.pause_requested.clear()
         self._set(limit)
+
+    def stay_paused(self, reason: str) -> None:
+        """Say why the engine cannot speak yet: what the last probe found, a sentence without secrets."""
+        self.paused_for = reason
 
     def close(self) -> None:
         """End the timer."""

@@ -270,6 +270,34 @@ async def test_slots_wait_for_the_first_probe_that_succeeds(monkeypatch: pytest.
         keeping.cancel()
 
 
+async def test_a_pause_is_for_what_the_last_probe_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
+    throttle, told = Throttle(3), list[EngineInfo]()
+    results: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    class Waiting(Engine):
+        async def probe(self) -> None:
+            if (failure := await results.get()) is not None:
+                raise failure
+
+    async with asyncio.timeout(GUARD_S), Network(Waiting(throttle), throttle, told.append) as network:
+        keeping = asyncio.create_task(network.keep_open())
+        results.put_nowait(Unreachable("no route"))
+        await soon(lambda: throttle.paused_for == "no route", "it says what is wrong")
+        results.put_nowait(None)
+        await network.opened.wait()
+        assert (throttle.paused_for, throttle.limit) == (None, 3)
+        throttle.pause("no route", for_s=0)
+        results.put_nowait(EngineUnavailable("KEY is unknown"))
+        await soon(lambda: throttle.paused_for == "KEY is unknown", "it says what else is wrong")
+        with pytest.raises(Draining, match="KEY is unknown"):
+            throttle.check_open()
+        results.put_nowait(None)
+        await soon(lambda: throttle.paused_for is None, "it speaks again")
+        assert throttle.limit == 1
+        keeping.cancel()
+
+
 async def test_settings_at_fault_end_the_start_but_not_a_node_that_has_spoken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
