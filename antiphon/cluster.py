@@ -84,6 +84,11 @@ class Cluster:
         beats = (s.heartbeat for s in self._nodes.values() if s.alive(now))
         return any(beat.model == model and beat.state != "starting" for beat in beats)
 
+    def paused_for(self, model: str, now: float) -> str:
+        """Return why the engine of each living node of the model speaks nothing; empty if one's can."""
+        beats = [s.heartbeat for s in self._nodes.values() if s.heartbeat.model == model and s.alive(now)]
+        return beats[0].paused if all(beat.paused for beat in beats) and beats else ""
+
     def models(self, now: float) -> list[str]:
         """Return the models that live, by name; one whose nodes are all leaving only if there is no other."""
         beats = [s.heartbeat for s in self._nodes.values() if s.alive(now)]

@@ -110,7 +110,9 @@ class Dispatcher:
         elif self.absent(ticket.model):
             ticket.fail(self.no_nodes(ticket.model))
         else:
-            text = f"no slot of model {ticket.model} became free in time"
+            paused = self.cluster.paused_for(ticket.model, asyncio.get_running_loop().time())
+            why = f", for its engine pauses: {paused}" if paused else ""
+            text = f"no slot of model {ticket.model} became free in time{why}"
             ticket.fail(AllSlotsBusy(text, retry_after_s=self.forecast(ticket.model)))
 
     def release(self, ticket: Ticket) -> None:

@@ -53,6 +53,16 @@ def test_a_node_that_misses_three_heartbeats_is_gone() -> None:
     assert names(cluster, last + 1) == ["quick", "slow"]
 
 
+def test_a_model_pauses_when_all_of_its_nodes_do() -> None:
+    paused = beat("n1", paused="no route")
+    assert heard(paused).paused_for("m", NOW) == "no route"
+    assert heard(paused, beat("n2", paused="no key")).paused_for("m", NOW) in ("no route", "no key")
+    assert heard(paused, beat("n2")).paused_for("m", NOW) == ""
+    assert heard(paused, beat("n2", model="other")).paused_for("m", NOW) == "no route"
+    assert heard(paused, beat("n2")).paused_for("none", NOW) == ""
+    assert heard(paused).paused_for("m", NOW + MISSED_HEARTBEATS) == ""
+
+
 def test_has_nodes_does_not_wait_for_anybody_to_list_them() -> None:
     cluster = heard(beat())
     assert cluster.has_nodes("m", NOW)

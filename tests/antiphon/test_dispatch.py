@@ -63,6 +63,12 @@ async def test_the_wait_for_a_slot_is_bounded(tts: TtsClient, node: ScriptedNode
     await no_tokens_left(tts)
 
 
+async def test_who_waited_for_an_engine_that_pauses_is_told_why(tts: TtsClient, node: ScriptedNode) -> None:
+    await knows(tts, node, idle=0, paused="the server wants another KEY")
+    with pytest.raises(AllSlotsBusy, match="in time, for its engine pauses: the server wants another KEY"):
+        await tts.speak("hello", model=MODEL, timeout_s=0.05)
+
+
 async def test_the_budget_ends_the_wait_too(tts: TtsClient, node: ScriptedNode) -> None:
     with pytest.raises(AllSlotsBusy):
         await tts.speak("hello", model=MODEL, timeout_s=0.05)
