@@ -57,11 +57,14 @@ class Network:
         Raises:
             EngineUnavailable: before it ever could, and it is the settings' fault.
         """
+        requested = self.throttle.pause_requested
         while True:
-            await self.throttle.pause_requested.wait()
+            await requested.wait()
+            requested.clear()
             await asyncio.sleep(self.throttle.pause_s)
             again_in_s = MIN_PROBE_S
-            while not await self._probed(again_in_s):
+            # Meanwhile what was still at work may have learnt of a longer pause.
+            while not requested.is_set() and not await self._probed(again_in_s):
                 await asyncio.sleep(again_in_s)
                 again_in_s = min(2 * again_in_s, MAX_PROBE_S)
 
@@ -79,7 +82,8 @@ class Network:
         else:
             if self.opened.is_set():
                 self._on_return(self.engine.info)
-            self.throttle.open()
+            if not self.throttle.pause_requested.is_set():
+                self.throttle.open()
             self.opened.set()
             return True
         return False

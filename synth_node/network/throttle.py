@@ -112,7 +112,6 @@ class Throttle:
         limit = 1 if self._was_open else self.most
         self._was_open = True
         self.paused_for = None
-        self.pause_requested.clear()
         self._set(limit)
 
     def stay_paused(self, reason: str) -> None:

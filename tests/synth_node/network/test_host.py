@@ -298,16 +298,20 @@ async def test_a_pause_is_for_what_the_last_probe_found(monkeypatch: pytest.Monk
         keeping.cancel()
 
 
-async def test_settings_at_fault_end_the_start_but_not_a_node_that_has_spoken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_settings_at_fault_end_the_start() -> None:
+    throttle = Throttle(1)
+    engine = Engine(throttle)
+    engine.probes = [EngineUnavailable("KEY is unknown")]
+    async with asyncio.timeout(GUARD_S), Network(engine, throttle, lambda _: None) as network:
+        with pytest.raises(EngineUnavailable, match="KEY is unknown"):
+            await network.keep_open()
+
+
+async def test_settings_at_fault_do_not_end_a_node_that_has_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
     throttle, told = Throttle(1), list[EngineInfo]()
     engine = Engine(throttle)
     async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:
-        engine.probes = [EngineUnavailable("KEY is unknown")]
-        with pytest.raises(EngineUnavailable, match="KEY is unknown"):
-            await network.keep_open()
         keeping = asyncio.create_task(network.keep_open())
         await network.opened.wait()
         assert told == [], "the slots tell that themselves"
@@ -316,4 +320,25 @@ async def test_settings_at_fault_end_the_start_but_not_a_node_that_has_spoken(
         await soon(lambda: throttle.paused_for is None, "it speaks again")
         assert engine.probes == []
         assert told == [engine.info]
+        keeping.cancel()
+
+
+async def test_a_pause_that_comes_during_a_probe_outlasts_it() -> None:
+    throttle = Throttle(2)
+
+    class Told(Engine):
+        async def probe(self) -> None:
+            if throttle.paused_for == "no route":
+                throttle.pause(
+                    "the day's limit is used up", for_s=GUARD_S
+                )  # as one that is still at work finds
+                probed.set()
+
+    probed = asyncio.Event()
+    async with asyncio.timeout(GUARD_S), Network(Told(throttle), throttle, lambda _: None) as network:
+        keeping = asyncio.create_task(network.keep_open())
+        await network.opened.wait()
+        throttle.pause("no route", for_s=0)
+        await probed.wait()
+        assert (throttle.paused_for, throttle.limit) == ("the day's limit is used up", 0)
         keeping.cancel()
