@@ -19,8 +19,8 @@ from antiphon.settings import SettingsError, load
 from synth_node.built_in import all_settings_classes, load_engine_settings
 from synth_node.config import SynthSettings
 from synth_node.engine_settings import EngineSettings, check_default_voice
+from synth_node.host import EngineUnavailable
 from synth_node.node import SynthNode
-from synth_node.synthesizer import EngineUnavailable
 
 BAD_SETTING: Final = 2
 FAILED: Final = 1

@@ -10,6 +10,10 @@ from typing import Any, NamedTuple, Protocol, Self
 from synth_node.engine_info import EngineInfo
 
 
+class EngineUnavailable(Exception):
+    """The engine cannot be started; a sentence that says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One segment for an engine.

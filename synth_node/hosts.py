@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from synth_node.batch_host import BatchEngine, BatchHost
 from synth_node.built_in import BUILT_IN
 from synth_node.config import MIB, SynthSettings
-from synth_node.engine_host import EngineHost
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_options import EngineOptions
 from synth_node.engine_settings import EngineSettings
 from synth_node.host import Host
 from synth_node.network.host import Network, NetworkHost
 from synth_node.network.throttle import Throttle
+from synth_node.process.batch_host import BatchEngine, BatchHost
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 from synth_node.slot_env import env_of_slot
 
 

@@ -36,13 +36,14 @@ from synth_node.discovery import Discovery
 from synth_node.engine_info import EngineInfo
 from synth_node.engine_settings import EngineSettings
 from synth_node.help import Colleagues
+from synth_node.host import EngineUnavailable
 from synth_node.hosts import Hosts
 from synth_node.presence import Presence
 from synth_node.resend import send_again
 from synth_node.runs import Runs
 from synth_node.slot import Slot
 from synth_node.slot_run import SlotRun
-from synth_node.synthesizer import EngineUnavailable, Synthesizer
+from synth_node.synthesizer import Synthesizer
 from synth_node.tally import Tally
 
 _log: Final = structlog.get_logger("synth_node")

@@ -33,10 +33,11 @@ from antiphon.request import (
 from antiphon.subjects import SYNTH_QUEUE
 from synth_node.delivery import Delivery
 from synth_node.help import Help
+from synth_node.host import EngineUnavailable
 from synth_node.plain_delivery import PlainDelivery
 from synth_node.slot_run import SlotRun
 from synth_node.stream_delivery import StreamDelivery
-from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
+from synth_node.synthesizer import EncodedAudio, Synthesizer
 
 if TYPE_CHECKING:
     from synth_node.node import SynthNode

@@ -17,7 +17,6 @@ from synth_node.audio.encode import Encoder, check_format, make_encoder
 from synth_node.audio.joined import Joined
 from synth_node.audio.pipeline import EncodedAudio, decoded_as_it_comes, file_head, passed_on, passes
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_process import EngineUnavailable
 from synth_node.help import Help
 from synth_node.host import Host
 from synth_node.narration import narration
@@ -25,7 +24,7 @@ from synth_node.segment_audio import Samples, SpokenWord
 from synth_node.source import Source
 from synth_node.text.segments import Part, Pause, Spoken, each_part
 
-__all__ = ["EncodedAudio", "EngineUnavailable", "Spoke", "Synthesizer"]
+__all__ = ["EncodedAudio", "Spoke", "Synthesizer"]
 
 Spoke = EncodedAudio | Segment | Words
 _FIRST_S: Final = 0.05

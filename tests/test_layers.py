@@ -91,7 +91,7 @@ def test_only_the_command_line_starts_processes() -> None:
 
 
 def test_the_engines_process_needs_the_standard_library_only() -> None:
-    names = {name.partition(".")[0] for name in imports(ROOT / "synth_node" / "engine_child.py")}
+    names = {name.partition(".")[0] for name in imports(ROOT / "synth_node" / "process" / "child.py")}
     assert names <= sys.stdlib_module_names
 
 

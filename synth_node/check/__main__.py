@@ -20,8 +20,8 @@ from synth_node.check.report import Table, printed_lines, report, unusable
 from synth_node.check.run import run
 from synth_node.check.wish import DEFAULT_TEXTS, DEFAULT_TIMEOUT_S, DEFAULT_UTTERANCES, Wish
 from synth_node.config import SynthSettings
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engine_settings import EngineSettings
+from synth_node.host import EngineUnavailable
 
 INTERRUPTED: Final = 130
 

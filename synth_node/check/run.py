@@ -25,9 +25,9 @@ from synth_node.check.trouble import (
 )
 from synth_node.check.wish import Wish
 from synth_node.config import SynthSettings
-from synth_node.engine_host import QUIT_S
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engine_settings import EngineSettings
+from synth_node.host import EngineUnavailable
+from synth_node.process.host import QUIT_S
 
 Check = Callable[[Trial], AsyncGenerator[Finding, None]]
 CHECKS: Final[dict[str, Check]] = {

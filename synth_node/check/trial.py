@@ -14,13 +14,12 @@ from synth_node.audio.decode import PulledFile, decoded
 from synth_node.check.printed import Printed
 from synth_node.check.wish import Wish, usual_s
 from synth_node.config import SynthSettings
-from synth_node.engine_host import MAX_BACK_OFF_S, EngineHost
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_memory import Memory, memory_of
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engine_settings import EngineSettings
-from synth_node.host import EngineRequest, Host, NotStarted
+from synth_node.host import EngineRequest, EngineUnavailable, Host, NotStarted
 from synth_node.hosts import Hosts
+from synth_node.process.host import MAX_BACK_OFF_S, EngineHost
+from synth_node.process.memory import Memory, memory_of
 
 _MOST_TIMES_USUAL: Final = 30
 _MOST_MORE_S: Final = 60.0

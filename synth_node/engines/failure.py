@@ -16,7 +16,12 @@ from .pieces import WrongType
 
 _MAX_CHARACTERS = 1000
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_NOT_THEIRS = (_HERE, os.path.join(os.path.dirname(_HERE), "engine_child.py"), importlib.__file__, "<frozen ")
+_NOT_THEIRS = (
+    _HERE,
+    os.path.join(os.path.dirname(_HERE), "process", "child.py"),
+    importlib.__file__,
+    "<frozen ",
+)
 """Beginnings of the files whose code stands between us and the engine's."""
 
 

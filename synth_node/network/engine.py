@@ -8,8 +8,7 @@ from typing import Protocol, Self
 
 from antiphon.settings import SettingsError
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_process import EngineUnavailable
-from synth_node.host import EngineRequest
+from synth_node.host import EngineRequest, EngineUnavailable
 from synth_node.network.trouble import Misconfigured, Trouble
 
 __all__ = ["EngineRequest", "NetworkEngine", "Unreachable", "probing"]

@@ -13,8 +13,7 @@ import structlog
 
 from antiphon.errors import EngineCrashed, SpeechError, UnknownVoice
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_process import EngineUnavailable
-from synth_node.host import EngineRequest, EngineWord, Speaking
+from synth_node.host import EngineRequest, EngineUnavailable, EngineWord, Speaking
 from synth_node.network.engine import NetworkEngine, Unreachable
 from synth_node.network.throttle import Throttle
 from synth_node.working_time import MeanPerCharacter, WorkingTime

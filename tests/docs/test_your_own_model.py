@@ -20,10 +20,10 @@ from structlog.testing import capture_logs
 from antiphon.background import background
 from antiphon.errors import InvalidRequest, UnknownVoice
 from antiphon.request import SpeechRequest
-from synth_node.batch_host import BatchEngine, BatchHost
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
+from synth_node.process.batch_host import BatchEngine, BatchHost
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 from synth_node.slot_env import env_of_slot
 from synth_node.synthesizer import EncodedAudio, Synthesizer
 

@@ -9,8 +9,9 @@ import pytest
 
 from antiphon.errors import NothingToSpeak, UnknownVoice
 from antiphon.request import SpeechRequest
-from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
-from tests.synth_node.support_engine import synthesizer_of
+from synth_node.host import EngineUnavailable
+from synth_node.synthesizer import EncodedAudio, Synthesizer
+from tests.synth_node.process.support_engine import synthesizer_of
 
 GUARD_S = 30.0
 

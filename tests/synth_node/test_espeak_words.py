@@ -11,9 +11,9 @@ from typing import Any, Final
 import pytest
 
 from antiphon.errors import InvalidRequest
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
 from synth_node.host import EngineRequest, EngineWord
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 
 GUARD_S: Final = 30.0
 RATE: Final = 22050

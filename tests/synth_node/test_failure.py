@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from antiphon.errors import SpeechError
 from antiphon.request import SpeechRequest
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
 from tests.synth_node.conftest import soon
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 
 ENGINE = """
 import ctypes

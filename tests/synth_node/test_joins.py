@@ -14,7 +14,7 @@ from antiphon.events import Segment
 from antiphon.request import CONTENT_TYPES, Resume, SpeechRequest
 from synth_node.audio.encode import make_encoder
 from synth_node.synthesizer import EncodedAudio, Synthesizer
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 
 TEXT = "It was a bright cold day in April, and the clocks struck. He paid $4.50 for it. Was it good? " * 8
 BIT_RATE = 64_000

@@ -19,10 +19,11 @@ from antiphon.errors import NothingToSpeak, UnknownVoice
 from antiphon.request import SpeechRequest
 from antiphon.subjects import Subjects
 from synth_node.engines.piper import Engine
-from synth_node.synthesizer import EncodedAudio, EngineUnavailable, Synthesizer
+from synth_node.host import EngineUnavailable
+from synth_node.synthesizer import EncodedAudio, Synthesizer
 from tests.conftest import StartNode, node_environment, until_ready
 from tests.synth_node.conftest import GUARD_S
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_piper import RATE, make_voice, pitch
 from tests.synth_node.support_sound import ffmpeg_decoded, loudness
 from tests.synth_node.test_main import ended, last_sentence

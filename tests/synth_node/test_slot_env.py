@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 from synth_node.slot_env import env_of_slot, read_slot_env
 from tests.synth_node.conftest import StartNode
 

@@ -13,9 +13,9 @@ import pytest
 
 from antiphon.errors import AudioTooLarge, BadAudio, InvalidRequest, NothingToSpeak, UnknownVoice
 from synth_node.audio.encode import Mp3Encoder
-from synth_node.synthesizer import EngineUnavailable
+from synth_node.host import EngineUnavailable
 from tests.synth_node.conftest import FAULTS
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_speaking import FORMS, speak
 
 

@@ -7,7 +7,7 @@ import pytest
 from antiphon.errors import UnknownVoice
 from antiphon.request import SpeechRequest
 from synth_node.synthesizer import EncodedAudio, Synthesizer
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 
 
 async def speak(synthesizer: Synthesizer, request: SpeechRequest) -> tuple[bytes, float]:

@@ -10,11 +10,10 @@ import pytest
 
 from antiphon.errors import EngineFailed, InvalidRequest, SpeechError, UnknownVoice
 from antiphon.heartbeat import MAX_VOICE_CHARACTERS, MAX_VOICES
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engines import user
-from synth_node.host import EngineRequest, EngineWord
+from synth_node.host import EngineRequest, EngineUnavailable, EngineWord
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 
 GUARD_S: Final = 20.0
 SAMPLES: Final = bytes(2 * 800)

@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 from synth_node.synthesizer import Synthesizer
 from tests.synth_node.conftest import GUARD_S, RawCaller, StartNode, soon
 

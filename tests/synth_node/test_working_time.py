@@ -10,10 +10,10 @@ import pytest
 
 from antiphon.errors import EngineCrashed
 from antiphon.request import SpeechRequest
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
+from synth_node.process.utterance import MAX_BUFFERED_BYTES
 from synth_node.synthesizer import EncodedAudio, Synthesizer
-from synth_node.utterance import MAX_BUFFERED_BYTES
 from synth_node.working_time import WorkingTime
 from tests.synth_node.conftest import FAULTS, GUARD_S, soon
 

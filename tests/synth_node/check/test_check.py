@@ -8,7 +8,7 @@ import pytest
 
 from synth_node.check import pace
 from synth_node.check.finding import Verdict, exit_status
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
 from tests.synth_node.check.support_check import DEFECTS, ENGINES, TEXT, check
 
 GUARD_S = 30.0

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from synth_node.check.memory import growth_bytes
-from synth_node.engine_memory import memory_of
+from synth_node.process.memory import memory_of
 
 
 def test_what_a_process_writes_is_its_own() -> None:

@@ -14,8 +14,8 @@ from synth_node.check.printed import collected
 from synth_node.check.run import run
 from synth_node.check.wish import Wish
 from synth_node.config import SynthSettings
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.openai.settings import OpenAISettings
+from synth_node.host import EngineUnavailable
 from tests.synth_node.check.support_check import TEXT, Checked
 from tests.synth_node.support_sound import tone
 

@@ -10,7 +10,7 @@ from antiphon.request import SpeechRequest
 from synth_node.engines.command_line import split_command
 from synth_node.synthesizer import EncodedAudio, Synthesizer
 from tests.synth_node.conftest import GUARD_S
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 
 RATE = 16_000
 

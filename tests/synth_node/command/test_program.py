@@ -12,7 +12,8 @@ import pytest
 
 from antiphon.errors import EngineCrashed, EngineFailed, InvalidRequest, TextTooLong, UnknownVoice
 from antiphon.request import SpeechRequest
-from synth_node.synthesizer import EncodedAudio, EngineUnavailable
+from synth_node.host import EngineUnavailable
+from synth_node.synthesizer import EncodedAudio
 from tests.synth_node.command.support import RATE, said, script, speaker
 from tests.synth_node.conftest import GUARD_S
 from tests.synth_node.support_sound import decoded, encoded, loudness, tone

@@ -14,8 +14,7 @@ from structlog.testing import capture_logs
 from antiphon.errors import Draining, EngineCrashed, EngineFailed, UnknownVoice
 from antiphon.heartbeat import Voice
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_process import EngineUnavailable
-from synth_node.host import EngineRequest
+from synth_node.host import EngineRequest, EngineUnavailable
 from synth_node.network.engine import Unreachable
 from synth_node.network.host import MAX_BUFFERED_BYTES, Network, NetworkHost, NetworkUtterance
 from synth_node.network.throttle import Throttle

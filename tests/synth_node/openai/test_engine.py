@@ -10,8 +10,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from antiphon.errors import Draining, EngineCrashed, EngineFailed, UnknownVoice
-from synth_node.engine_process import EngineUnavailable
-from synth_node.host import EngineRequest
+from synth_node.host import EngineRequest, EngineUnavailable
 from synth_node.network import attempts
 from tests.synth_node.conftest import GUARD_S
 from tests.synth_node.network.support import spoken

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from antiphon.client import TtsClient
 from antiphon.errors import EngineCrashed
 from antiphon.subjects import Subjects
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.openai.engine import OpenAI
 from synth_node.engines.openai.settings import OpenAISettings
+from synth_node.host import EngineUnavailable
 from synth_node.network import attempts
 from synth_node.network.engine import Unreachable
 from synth_node.network.host import Network, NetworkHost

@@ -12,9 +12,9 @@ import pytest
 from antiphon.errors import (
     EngineCrashed,
 )
-from synth_node.engine_process import EngineUnavailable
 from synth_node.engines.xunfei.engine import Xunfei
 from synth_node.engines.xunfei.faults import Kind
+from synth_node.host import EngineUnavailable
 from synth_node.network.engine import Unreachable
 from synth_node.network.throttle import Throttle
 from tests.fake_xunfei.handshake import REFUSALS

@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
+from synth_node.process.utterance import MAX_BUFFERED_BYTES
 from synth_node.synthesizer import Synthesizer
-from synth_node.utterance import MAX_BUFFERED_BYTES
 from tests.synth_node.conftest import ENGINES, FAULTS, GUARD_S
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_speaking import is_gone, speak, until
 
 

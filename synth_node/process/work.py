@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from synth_node.engine_process import Frame
+from synth_node.process.engine import Frame
 
 
 class Work(Protocol):

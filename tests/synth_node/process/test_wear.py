@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed
 from antiphon.request import SpeechRequest
-from synth_node import engine_memory
-from synth_node.engine_host import EngineHost
-from synth_node.engine_memory import memory_of_all
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
+from synth_node.process import memory
+from synth_node.process.host import EngineHost
+from synth_node.process.memory import memory_of_all
+from synth_node.process.options import EngineOptions
 from synth_node.synthesizer import Synthesizer
 from tests.synth_node.conftest import GUARD_S, RawCaller, StartNode, soon
 
@@ -172,10 +172,8 @@ async def test_one_that_takes_far_too_much_is_killed_in_the_midst_of_an_utteranc
 async def test_the_bound_holds_where_the_system_does_not_tell_what_processes_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = engine_memory._read
-    monkeypatch.setattr(
-        engine_memory, "_read", lambda pid, name: "" if name == "smaps_rollup" else read(pid, name)
-    )
+    read = memory._read
+    monkeypatch.setattr(memory, "_read", lambda pid, name: "" if name == "smaps_rollup" else read(pid, name))
     async with engine(tmp_path, memory_bytes=100 * MIB) as each:
         first = await each.speak("leak 110")
         assert await each.speak("hello") != first

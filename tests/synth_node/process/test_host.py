@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
 from tests.synth_node.conftest import GUARD_S
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_speaking import until
 
 ENGINE = """

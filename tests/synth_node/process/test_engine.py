@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from synth_node.synthesizer import EngineUnavailable
+from synth_node.host import EngineUnavailable
 from tests.synth_node.conftest import FAULTS, GUARD_S
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_speaking import is_gone, speak
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("deed", ["pid", "pid_and_hang", "pid_and_hang_in_c", "pid_of_helper"])
@@ -25,7 +25,7 @@ def test_no_engine_outlives_a_killed_node(tmp_path: Path, deed: str) -> None:
     node = f"""
 import asyncio
 from antiphon.request import SpeechRequest
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 async def main():
     async with synthesizer_of({FAULTS!r}) as synthesizer:
         async for _ in synthesizer.speak(SpeechRequest("{deed} {file}")): pass

@@ -1,6 +1,6 @@
 """An engine's process: requests in, audio out. Standard library only, Python 3.8 or newer.
 
-It is run by path, `python engine_child.py '{"fd": 5, "spec": "module:attribute", ...}'`, so that an engine
+It is run by path, `python child.py '{"fd": 5, "spec": "module:attribute", ...}'`, so that an engine
 can live in an environment that has none of Antiphon's packages. A frame is a header (HEADER) and its payload:
 
     to the engine    S  speak   JSON {text, voice, speed, format, sample_rate, input_type, timestamps}
@@ -217,7 +217,7 @@ def speak_batch(engine: Any, requests: list[tuple[SimpleNamespace, Emit]], emit:
 def ours(module: str) -> Any:
     """Import a module of `engines` by its file: our packages are not on the engine's path."""
     if PACKAGE not in sys.modules:
-        folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engines")
+        folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "engines")
         file = os.path.join(folder, "__init__.py")
         spec = importlib.util.spec_from_file_location(PACKAGE, file, submodule_search_locations=[folder])
         assert spec is not None

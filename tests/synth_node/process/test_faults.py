@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed, EngineFailed, NothingToSpeak, SpeechError
 from tests.synth_node.conftest import FAULTS
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_speaking import FORMS, is_gone, speak, until
 
 

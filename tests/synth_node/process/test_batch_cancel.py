@@ -9,7 +9,7 @@ import pytest
 
 from synth_node.host import EngineRequest
 from tests.synth_node.conftest import GUARD_S, Notes, soon
-from tests.synth_node.support_batches import listen, say, say_all, sharing
+from tests.synth_node.process.support_batches import listen, say, say_all, sharing
 
 TEXTS = ["one", "two and more", "three", "4"]
 

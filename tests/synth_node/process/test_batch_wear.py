@@ -9,11 +9,11 @@ import pytest
 
 from antiphon.background import background
 from antiphon.errors import EngineCrashed
-from synth_node.batch_host import BatchEngine, BatchHost
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
+from synth_node.host import EngineUnavailable
+from synth_node.process.batch_host import BatchEngine, BatchHost
+from synth_node.process.options import EngineOptions
 from tests.synth_node.conftest import GUARD_S, Notes
-from tests.synth_node.support_batches import BATCHES, say_all, sharing
+from tests.synth_node.process.support_batches import BATCHES, say_all, sharing
 
 
 async def test_a_batch_that_is_at_it_for_too_long_is_killed_also_if_it_is_not_silent() -> None:

@@ -29,7 +29,7 @@ from tests.synth_node.conftest import (
     settings_of,
     soon,
 )
-from tests.synth_node.support_batches import BATCHES
+from tests.synth_node.process.support_batches import BATCHES
 from tests.synth_node.test_slot import members
 
 WHOLE = BATCHES + "Whole"

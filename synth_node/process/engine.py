@@ -14,12 +14,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from structlog.typing import FilteringBoundLogger
 
-from synth_node.engine_child import HEADER, MAGIC
-from synth_node.engine_child import frame as frame_bytes
-from synth_node.engine_output import EngineOutput
 from synth_node.engines.session import kill_session
+from synth_node.host import EngineUnavailable
+from synth_node.process.child import HEADER, MAGIC
+from synth_node.process.child import frame as frame_bytes
+from synth_node.process.output import EngineOutput
 
-CHILD: Final = Path(__file__).with_name("engine_child.py")
+CHILD: Final = Path(__file__).with_name("child.py")
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 OURS: Final = ("ANTIPHON_", "GATEWAY_", "NATS_", "SYNTH_", "XUNFEI_")
 """Beginnings of the variables that are ours; they may hold credentials, which are no engine's business."""
@@ -27,12 +28,8 @@ END_S: Final = 5.0
 """Bound on the wait for a killed process."""
 
 
-class EngineUnavailable(Exception):
-    """The engine cannot be started; a sentence that says why."""
-
-
 class Frame(NamedTuple):
-    """kind: a byte, see engine_child.py. utterance: its number."""
+    """kind: a byte, see child.py. utterance: its number."""
 
     kind: int
     utterance: int
@@ -68,7 +65,7 @@ class EngineProcess(asyncio.Protocol):
         log: FilteringBoundLogger,
         env: Mapping[str, str],
     ) -> EngineProcess:
-        """Start a process that runs engine_child.py; it is not ready yet.
+        """Start a process that runs child.py; it is not ready yet.
 
         Call it in the main thread: the process dies with the thread that started it. env: is added to
         our environment, of which it gets all but OURS.

@@ -15,12 +15,12 @@ import structlog
 from antiphon.errors import EngineCrashed
 from synth_node.built_in import BUILT_IN
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineProcess, EngineUnavailable, Frame
-from synth_node.engine_wear import Wear
-from synth_node.host import EngineRequest, NotStarted, Speaking
-from synth_node.utterance import Utterance
-from synth_node.work import Work
+from synth_node.host import EngineRequest, EngineUnavailable, NotStarted, Speaking
+from synth_node.process.engine import EngineProcess, Frame
+from synth_node.process.options import EngineOptions
+from synth_node.process.utterance import Utterance
+from synth_node.process.wear import Wear
+from synth_node.process.work import Work
 from synth_node.working_time import MeanPerCharacter
 
 MIN_BACK_OFF_S: Final = 0.1

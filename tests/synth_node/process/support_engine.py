@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 from synth_node.synthesizer import Synthesizer
 
 

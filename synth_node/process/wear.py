@@ -6,9 +6,10 @@ import asyncio
 import random
 from typing import Final
 
-from synth_node.engine_memory import memory_of_all
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineProcess, EngineUnavailable
+from synth_node.host import EngineUnavailable
+from synth_node.process.engine import EngineProcess
+from synth_node.process.memory import memory_of_all
+from synth_node.process.options import EngineOptions
 
 WATCH_S: Final = 0.5
 """Time between two looks at the memory of an engine at work."""

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
-from synth_node.engine_child import BEGIN
-from synth_node.engine_process import EngineProcess, Frame
 from synth_node.host import EngineWord
-from synth_node.utterance import Utterance
+from synth_node.process.child import BEGIN
+from synth_node.process.engine import EngineProcess, Frame
+from synth_node.process.utterance import Utterance
 
 
 class Process:

@@ -9,9 +9,9 @@ import structlog
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
-from synth_node.engine_output import MAX_LINE_BYTES, MAX_LINES, WINDOW_S, EngineOutput
+from synth_node.process.output import MAX_LINE_BYTES, MAX_LINES, WINDOW_S, EngineOutput
 from tests.synth_node.conftest import FAULTS, GUARD_S, soon
-from tests.synth_node.support_engine import synthesizer_of
+from tests.synth_node.process.support_engine import synthesizer_of
 
 
 @pytest.mark.parametrize("piece", [b"ab\n\n", b"x"])

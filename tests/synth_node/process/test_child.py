@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-import synth_node.engine_child as child
+import synth_node.process.child as child
 
-PACKAGE = Path(child.__file__).parent
-ENGINES = Path(__file__).parent.parent / "engines"
+PACKAGE = Path(child.__file__).parents[1]
+ENGINES = Path(__file__).parents[2] / "engines"
 GUARD_S = 20.0
 REQUEST = {
     "text": "fine",
@@ -73,7 +73,7 @@ def receive(sock: socket.socket, last: str) -> list[tuple[str, int, bytes]]:
 @pytest.mark.parametrize(
     "file",
     [
-        "engine_child.py",
+        "process/child.py",
         *(
             f"engines/{name}.py"
             for name in (

@@ -7,9 +7,9 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from synth_node.engine_process import EngineProcess, Frame
 from synth_node.host import EngineRequest
-from synth_node.utterance import Utterance
+from synth_node.process.engine import EngineProcess, Frame
+from synth_node.process.utterance import Utterance
 from synth_node.working_time import WorkingTime
 
 MAX_BUFFERED_BYTES: Final = 16 * 1024 * 1024

@@ -13,14 +13,13 @@ from structlog.testing import capture_logs
 
 from antiphon.background import background
 from antiphon.errors import EngineFailed, UnknownVoice
-from synth_node.batch_host import BatchEngine, BatchHost
-from synth_node.engine_host import EngineHost
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
-from synth_node.host import EngineRequest
+from synth_node.host import EngineRequest, EngineUnavailable
+from synth_node.process.batch_host import BatchEngine, BatchHost
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 from tests.engines.batches import heard
 from tests.synth_node.conftest import ENGINES, GUARD_S, Notes
-from tests.synth_node.support_batches import BATCHES, listen, say, say_all, sharing
+from tests.synth_node.process.support_batches import BATCHES, listen, say, say_all, sharing
 
 TEXTS = ["one", "two and more", "three", "4"]
 
@@ -108,7 +107,7 @@ async def engine_of(spec: str) -> AsyncIterator[BatchEngine]:
 async def test_an_engine_that_does_not_start_is_told_to_every_slot_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synth_node.batch_host.START_AGAIN_S", 0.01)
+    monkeypatch.setattr("synth_node.process.batch_host.START_AGAIN_S", 0.01)
     monkeypatch.setenv("BROKEN", str(tmp_path / "broken"))
     (tmp_path / "broken").touch()
     with capture_logs() as logs:

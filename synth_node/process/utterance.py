@@ -8,8 +8,8 @@ from collections import deque
 from typing import Any, Final, Protocol
 
 from antiphon.errors import EngineFailed, SpeechError
-from synth_node.engine_process import Frame
 from synth_node.host import EngineWord
+from synth_node.process.engine import Frame
 from synth_node.working_time import WorkingTime
 
 MAX_BUFFERED_BYTES: Final = 1024 * 1024

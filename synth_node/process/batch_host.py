@@ -8,12 +8,11 @@ from typing import Final
 
 import structlog
 
-from synth_node.batch import Batch, Member
-from synth_node.engine_host import EngineHost
 from synth_node.engine_info import EngineInfo
-from synth_node.engine_options import EngineOptions
-from synth_node.engine_process import EngineUnavailable
-from synth_node.host import EngineRequest, Speaking
+from synth_node.host import EngineRequest, EngineUnavailable, Speaking
+from synth_node.process.batch import Batch, Member
+from synth_node.process.host import EngineHost
+from synth_node.process.options import EngineOptions
 
 START_AGAIN_S: Final = 10.0
 _log: Final = structlog.get_logger("synth_node")

@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
 from antiphon.background import background
-from synth_node.batch import Member
-from synth_node.batch_host import BatchEngine, BatchHost
-from synth_node.engine_options import EngineOptions
 from synth_node.host import EngineRequest
+from synth_node.process.batch import Member
+from synth_node.process.batch_host import BatchEngine, BatchHost
+from synth_node.process.options import EngineOptions
 from tests.engines.batches import heard
 from tests.synth_node.conftest import ENGINES, GUARD_S
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from antiphon.errors import EngineCrashed, EngineFailed, UnknownVoice
 from synth_node.host import EngineRequest, NotStarted
 from tests.synth_node.conftest import GUARD_S, Notes, soon
-from tests.synth_node.support_batches import listen, say, say_all, sharing
+from tests.synth_node.process.support_batches import listen, say, say_all, sharing
 
 
 async def test_the_failure_of_one_is_its_callers_only(notes: Notes) -> None:
@@ -182,7 +182,7 @@ async def test_waiting_for_another_batch_is_no_hang(notes: Notes) -> None:
 async def test_a_listener_who_is_far_behind_holds_up_the_batch_and_it_does_not_hang(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("synth_node.batch.MAX_BUFFERED_BYTES", 1024 * 1024)
+    monkeypatch.setattr("synth_node.process.batch.MAX_BUFFERED_BYTES", 1024 * 1024)
     async with sharing("Streaming", 2, idle_s=0.3) as hosts:
         slow, quick = (host.speak(EngineRequest(f"endless {n}")) for n, host in enumerate(hosts))
         assert await slow.next()
@@ -199,7 +199,7 @@ async def test_a_listener_who_is_far_behind_holds_up_the_batch_and_it_does_not_h
 
 
 async def test_who_has_ended_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synth_node.batch.MAX_BUFFERED_BYTES", 1000)
+    monkeypatch.setattr("synth_node.process.batch.MAX_BUFFERED_BYTES", 1000)
     async with sharing("Whole", 2) as hosts:
         unheard = hosts[0].speak(EngineRequest("x" * 100))
         long = "y" * 3000  # more than is read at once
