@@ -91,6 +91,12 @@ def failure(
     return _fault_of_request(status, error, failing.in_full)
 
 
+def no_audio(said: str, body: bytes, content_type: str, key: str | None) -> EngineFailed:
+    """Return what an answer with status 200 means that is some text; its own words may tell why."""
+    words = told(body, content_type, key).message
+    return EngineFailed(f"{said}: {words}" if words else said)
+
+
 def _fault_of_request(status: int, error: Told, said: str) -> SpeechError:
     if error.code in _TOO_LONG or status == 413:
         return TextTooLong(f"{said}; SYNTH_SEGMENT_CHARACTERS bounds what is sent at once", param="text")

@@ -30,8 +30,8 @@ from antiphon.errors import EngineFailed, SpeechError
 from antiphon.heartbeat import Voice
 from antiphon.openai_voices import OPENAI_VOICES
 from synth_node.engine_info import EngineInfo
-from synth_node.engines.openai.answers import failure, listed_voices
-from synth_node.engines.openai.samples import Samples, check_kind
+from synth_node.engines.openai.answers import failure, listed_voices, no_audio
+from synth_node.engines.openai.samples import TEXT_INSTEAD, Samples, check_kind
 from synth_node.engines.openai.settings import PREFIX, OpenAISettings
 from synth_node.network.attempts import Attempts
 from synth_node.network.engine import EngineRequest, probing
@@ -158,7 +158,7 @@ class OpenAI:
             ) as response:
                 if response.status != 200:
                     raise self._failure(response, await _start_of(response, _MAX_ERROR_BYTES))
-                check_kind(response.headers.get("Content-Type", ""), settings.format, settings.sample_rate)
+                await self._check_kind(response)
                 async for data in response.content.iter_any():
                     if piece := data if samples is None else samples.feed(data):
                         found_any = True
@@ -167,12 +167,22 @@ class OpenAI:
             raise self._failing(exc) from None
         except Doubtful as exc:
             raise await self._cleared(exc) from None
+        if samples is not None and samples.text:
+            raise no_audio(TEXT_INSTEAD, samples.text, "", self._key)
         if samples is not None and (piece := samples.end()):
             found_any = True
             yield piece
         if not found_any:
             raise Failing("the server answered without audio")
         self._has_spoken = True
+
+    async def _check_kind(self, response: ClientResponse) -> None:
+        """Look at the type of an answer with status 200. Raises Doubtful or EngineFailed."""
+        kind, settings = response.headers.get("Content-Type", ""), self._settings
+        try:
+            check_kind(kind, settings.format, settings.sample_rate)
+        except EngineFailed as exc:
+            raise no_audio(str(exc), await _start_of(response, _MAX_ERROR_BYTES), kind, self._key) from None
 
     async def _cleared(self, trouble: Doubtful) -> Doubtful | EngineFailed:
         """Return what an odd answer is: the fault of its text where others have been spoken.

@@ -12,6 +12,11 @@ from synth_node.network.trouble import Doubtful, Failing, clean
 
 _ENCODED: Final = ("mpeg", "mp3", "ogg", "opus", "flac", "aac", "mp4", "m4a", "webm")
 _MAGIC: Final = (b"ID3", b"OggS", b"fLaC")
+TEXT_INSTEAD: Final = "the server answered text where audio was asked for"
+_TEXT: Final = (b"{", b"<")
+_MAX_TEXT_BYTES: Final = 4096
+_NOT_IN_TEXT: Final = bytes({*range(32), 127} - set(b"\t\n\r"))
+"""Samples are hardly ever without these for long."""
 _ENDLESS: Final = sys.maxsize
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_RATE_DIGITS: Final = 10
@@ -74,6 +79,11 @@ class Samples:
         self._left -= len(data)
         return data
 
+    @property
+    def text(self) -> bytes:
+        """What came so far if it is JSON or a page, whatever it was called; else nothing."""
+        return self._head if self._left is None and _is_text(self._head) else b""
+
     def end(self) -> bytes:
         """Return what was held back. Raises Failing if a WAV file is shorter than it says."""
         if self._left is None and not self._head.startswith(b"RIFF"):
@@ -86,6 +96,10 @@ class Samples:
         """Return where the samples begin and how many bytes they are; None while that cannot be told."""
         head = self._head
         if len(head) < 12 and (len(head) < 4 or head.startswith(b"RIFF")):
+            return None
+        if _is_text(head):
+            if len(head) > _MAX_TEXT_BYTES:
+                raise EngineFailed(TEXT_INSTEAD)
             return None
         if head.startswith(_MAGIC):
             raise _encoded("an encoded file")
@@ -113,3 +127,7 @@ class Samples:
             is_now = f"{n_channels} channels of {n_bits} bits, format {tag}"
             raise Doubtful(f"the server's WAV file has {is_now}: set {PREFIX}FORMAT=mp3")
         _check_rate(rate, self._sample_rate)
+
+
+def _is_text(body: bytes) -> bool:
+    return body.startswith(_TEXT) and len(body.translate(None, _NOT_IN_TEXT)) == len(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from aiohttp import web
@@ -15,6 +16,7 @@ from synth_node.engines.openai.settings import OpenAISettings
 from tests.synth_node.conftest import running_node, settings_of
 from tests.synth_node.network.support import spoken
 from tests.synth_node.openai.support import (
+    KEY,
     PCM,
     Answer,
     Asked,
@@ -123,3 +125,22 @@ async def test_one_text_does_not_stop_the_nodes_one_after_the_other(
         assert len(server.asked) == 3, "no other node was asked"
         server.answers.clear()
         assert await client.speak("hello", model="m")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "said"),
+    [
+        ("application/json", "the server answered application/json where audio was asked for: no memory"),
+        ("audio/pcm", "the server answered text where audio was asked for: no memory for ***"),
+        ("application/octet-stream", "the server answered text where audio was asked for"),
+    ],
+)
+async def test_an_error_that_is_called_a_success_is_one_with_the_words_of_the_server(
+    server: Server, content_type: str, said: str
+) -> None:
+    server.answers.append(says(b'{"error": {"message": "no memory for %s"}}' % KEY.encode(), content_type))
+    async with engine_for(server.url) as (engine, throttle):
+        with pytest.raises(EngineFailed, match=re.escape(said)):
+            await spoken(engine)
+        assert throttle.paused_for is None
+        assert await spoken(engine) == PCM

@@ -54,6 +54,7 @@ def cut(data: bytes, places: Iterable[int]) -> list[bytes]:
         [
             (PCM, PCM),
             (b"RI", b"RI"),
+            (b'{"error"' + PCM, b'{"error"' + PCM),
             (b"RIFX" + PCM, b"RIFX" + PCM),
             (b"RIFF1234AVI " + PCM, b"RIFF1234AVI " + PCM),
             (wav(), PCM),
@@ -91,6 +92,7 @@ def test_any_bytes_are_samples_or_a_known_trouble(data: bytes, places: list[int]
         (b"fLaC" + PCM, Doubtful, "SYNTH_OPENAI_FORMAT=mp3"),
         (b"RIFF\0\0\0\0WAVEdata\x08\0\0\0" + PCM, EngineFailed, "does not tell its format"),
         (b"RIFF\0\0\0\0WAVELIST" + struct.pack("<I", 2**30) + bytes(70_000), EngineFailed, "no samples"),
+        (b"{" * 5000, EngineFailed, "text where audio was asked for"),
         (wav()[:-1], Failing, "ended early"),
         (wav()[:30], Failing, "ended early"),
         (b"RIFF", Failing, "ended early"),
@@ -99,6 +101,17 @@ def test_any_bytes_are_samples_or_a_known_trouble(data: bytes, places: list[int]
 def test_what_is_wrong_with_the_audio_is_said(body: bytes, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
         read([body])
+
+
+@pytest.mark.parametrize("text", [b"{}", b'{"error": {"message": "\xe9\x94\x99"}}', b"<html>\r\n\t<p>"])
+def test_a_text_is_told_from_samples_however_it_is_cut(text: bytes) -> None:
+    samples = Samples(RATE)
+    for byte in text:
+        assert samples.feed(bytes([byte])) == b""
+        assert samples.text
+    assert samples.text == text
+    assert samples.feed(b"\0\0") == text + b"\0\0"
+    assert samples.text == b""
 
 
 def test_samples_are_passed_on_as_they_come() -> None:
