@@ -14,7 +14,7 @@ import structlog
 
 from antiphon.errors import Draining, EngineCrashed, SpeechError
 from synth_node.network.throttle import Throttle
-from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection, Trouble
+from synth_node.network.trouble import Busy, Doubtful, Failing, Misconfigured, NoConnection, Trouble
 
 FIRST_WAIT_S: Final = 0.25
 """Before the second try; it doubles with each further one."""
@@ -57,7 +57,7 @@ class Attempts:
 
         Raises:
             SpeechError: the attempt's, if there was no audio before it; else EngineCrashed. Draining if there
-                was none and the server is too busy.
+                was none and the server is too busy, or the settings are certainly at fault: no run was lost.
         """
         n_busy = n_failed = 0
         refused_at = inf
@@ -76,7 +76,9 @@ class Attempts:
                 except Misconfigured as exc:
                     first_s = FIRST_PAUSE_S if exc.pause_s is None else exc.pause_s
                     self._pause(exc, first_s, MAX_GROWN_PAUSE_S)
-                    raise EngineCrashed(exc.in_full) from None
+                    if begun or isinstance(exc, Doubtful):
+                        raise EngineCrashed(exc.in_full) from None
+                    raise Draining(exc.in_full) from None
                 except Busy as exc:
                     refused_at = min(refused_at, monotonic())
                     waits = self._refused(exc, refused_at)

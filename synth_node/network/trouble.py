@@ -36,7 +36,10 @@ class Misconfigured(Trouble):
 
 
 class Doubtful(Misconfigured):
-    """It looks like a fault of the settings, but one text alone may have brought it about."""
+    """It looks like a fault of the settings, but one text alone may have brought it about.
+
+    So it costs that text a run: it must not go from node to node and pause them all.
+    """
 
 
 class Failing(Trouble):

@@ -13,7 +13,7 @@ from antiphon.errors import Draining, EngineCrashed, EngineFailed
 from synth_node.network import attempts
 from synth_node.network.attempts import Attempts
 from synth_node.network.throttle import Throttle
-from synth_node.network.trouble import Busy, Failing, Misconfigured, NoConnection
+from synth_node.network.trouble import Busy, Doubtful, Failing, Misconfigured, NoConnection
 from tests.synth_node.conftest import GUARD_S, soon
 
 Step = bytes | Exception
@@ -210,7 +210,7 @@ async def test_pauses_for_the_settings_grow_and_are_short_again_after_a_success(
 
     async def fails() -> None:
         server.script = [[Misconfigured("KEY is wrong", "hello")]]
-        with capture_logs() as logs, pytest.raises(EngineCrashed, match="KEY is wrong: hello"):
+        with capture_logs() as logs, pytest.raises(Draining, match="KEY is wrong: hello"):
             await server.speak()
         assert "hello" not in str(logs), "a server's words may repeat the text"
         pauses.append(throttle.pause_s)
@@ -224,11 +224,18 @@ async def test_pauses_for_the_settings_grow_and_are_short_again_after_a_success(
     assert pauses[-1] == 10
 
 
+async def test_what_one_text_may_have_brought_about_costs_it_a_run(throttle: Throttle) -> None:
+    server = Server(throttle, [Doubtful("may not do this")])
+    with pytest.raises(EngineCrashed, match="may not do this"):
+        await server.speak()
+    assert throttle.paused_for == "may not do this"
+
+
 async def test_a_trouble_that_lasts_has_a_longer_pause_of_its_own(throttle: Throttle) -> None:
     server, pauses = Server(throttle), []
     for pause_s in (30.0, 30.0, 600.0, 900.0):
         server.script = [[Misconfigured("the day's limit is used up", pause_s=pause_s)]]
-        with pytest.raises(EngineCrashed):
+        with pytest.raises(Draining):
             await server.speak()
         pauses.append(throttle.pause_s)
         throttle.open()
@@ -246,7 +253,7 @@ async def test_two_that_fail_together_are_one_pause(throttle: Throttle) -> None:
     trying = Attempts(throttle, 3)
     tasks = [asyncio.ensure_future(anext(trying.audio(attempt))) for _ in range(2)]
     done, _ = await asyncio.wait(tasks, timeout=GUARD_S)
-    assert [type(task.exception()) for task in done] == [EngineCrashed] * 2
+    assert [type(task.exception()) for task in done] == [Draining] * 2
     assert throttle.pause_s == attempts.FIRST_PAUSE_S
 
 

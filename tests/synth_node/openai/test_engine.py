@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from antiphon.errors import Draining, EngineCrashed, EngineFailed, UnknownVoice
+from antiphon.errors import Draining, EngineCrashed, EngineFailed, SpeechError, UnknownVoice
 from synth_node.host import EngineRequest, EngineUnavailable
 from synth_node.network import attempts
 from tests.synth_node.conftest import GUARD_S
@@ -28,6 +28,7 @@ from tests.synth_node.openai.support import (
 )
 from tests.synth_node.openai.test_samples import wav
 
+BAD_KEY = {"error": {"message": f"Incorrect API key {KEY[:9]}"}}
 QUOTA = {"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}}
 
 
@@ -89,22 +90,24 @@ async def test_a_wav_file_is_read_though_samples_were_asked_for(server: Server) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "text"),
+    ("answer", "text", "raised"),
     [
-        (fails(401, {"error": {"message": f"Incorrect API key {KEY[:9]}"}}), "another SYNTH_OPENAI_API_KEY"),
-        (fails(429, QUOTA, Retry_After="1"), "nothing left to spend"),
-        (fails(404, {"detail": "Not Found"}), "SYNTH_OPENAI_BASE_URL has no /audio/speech"),
-        (fails(404, {"error": {"message": "x", "code": "model_not_found"}}), "SYNTH_OPENAI_MODEL"),
-        (says(b"<html>", "text/html"), "leads to a web page"),
-        (says(PCM, "audio/mpeg"), "set SYNTH_OPENAI_FORMAT=mp3"),
-        (says(b"ID3" + PCM), "set SYNTH_OPENAI_FORMAT=mp3"),
-        (says(wav(PCM, rate=16_000)), "set SYNTH_OPENAI_SAMPLE_RATE=16000"),
+        (fails(401, BAD_KEY), "another SYNTH_OPENAI_API_KEY", Draining),
+        (fails(429, QUOTA, Retry_After="1"), "nothing left to spend", Draining),
+        (fails(404, {"error": {"message": "x", "code": "model_not_found"}}), "SYNTH_OPENAI_MODEL", Draining),
+        (fails(404, {"detail": "Not Found"}), "SYNTH_OPENAI_BASE_URL has no /audio/speech", EngineCrashed),
+        (says(b"<html>", "text/html"), "leads to a web page", EngineCrashed),
+        (says(PCM, "audio/mpeg"), "set SYNTH_OPENAI_FORMAT=mp3", EngineCrashed),
+        (says(b"ID3" + PCM), "set SYNTH_OPENAI_FORMAT=mp3", EngineCrashed),
+        (says(wav(PCM, rate=16_000)), "set SYNTH_OPENAI_SAMPLE_RATE=16000", EngineCrashed),
     ],
 )
-async def test_a_fault_of_the_settings_pauses_the_engine(server: Server, answer: Answer, text: str) -> None:
+async def test_a_fault_of_the_settings_pauses_the_engine(
+    server: Server, answer: Answer, text: str, raised: type[SpeechError]
+) -> None:
     server.answers.append(answer)
     async with engine_for(server.url) as (engine, throttle):
-        with capture_logs() as logs, pytest.raises(EngineCrashed, match=text):
+        with capture_logs() as logs, pytest.raises(raised, match=text):
             await spoken(engine)
         assert throttle.limit == 0
         assert text in str(throttle.paused_for)
@@ -124,7 +127,7 @@ async def test_pauses_grow_until_it_speaks(server: Server) -> None:
             if answer is speaks:
                 await spoken(engine)
                 continue
-            with pytest.raises(EngineCrashed):
+            with pytest.raises(Draining):
                 await spoken(engine)
             pauses.append(throttle.pause_s)
             throttle.open()

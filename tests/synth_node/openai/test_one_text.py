@@ -10,7 +10,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from antiphon.client import TtsClient
-from antiphon.errors import EngineCrashed, EngineFailed, InvalidRequest, SpeechError
+from antiphon.errors import Draining, EngineCrashed, EngineFailed, InvalidRequest, SpeechError
 from antiphon.subjects import Subjects
 from synth_node.engines.openai.settings import OpenAISettings
 from tests.synth_node.conftest import running_node, settings_of
@@ -84,7 +84,7 @@ async def test_a_key_or_an_account_that_is_refused_is_believed_at_once(server: S
     server.answers.extend([speaks, fails(status)])
     async with engine_for(server.url) as (engine, throttle):
         await spoken(engine)
-        with pytest.raises(EngineCrashed):
+        with pytest.raises(Draining):
             await spoken(engine)
         assert throttle.paused_for is not None
     assert len(server.heads) == 2, "nothing else was asked"

@@ -86,6 +86,21 @@ async def test_callers_wait_for_the_only_node_while_its_service_takes_nothing(
         assert throttle_of(node).paused_for is None
 
 
+async def test_a_caller_waits_until_the_settings_of_all_nodes_are_mended(
+    start: Start, client: TtsClient
+) -> None:
+    async with fake_xunfei() as fake:
+        nodes = [await start(fake) for _ in range(4)]
+        fake.always(Scenario.ERROR, code=10313)
+        speaking = asyncio.create_task(client.speak("hello", model="xunfei"))
+        await soon(lambda: all(throttle_of(node).paused_for for node in nodes), "each has been refused")
+        assert len(fake.errors_sent) == len(nodes), "more runs ended than may be lost"
+        fake.always(Scenario.FINE)
+        throttle_of(nodes[0]).open()
+        async with asyncio.timeout(GUARD_S):
+            assert await speaking
+
+
 async def test_a_pause_is_told_to_all(
     start: Start, client: TtsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

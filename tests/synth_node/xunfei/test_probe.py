@@ -9,9 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from antiphon.errors import (
-    EngineCrashed,
-)
+from antiphon.errors import Draining
 from synth_node.engines.xunfei.engine import Xunfei
 from synth_node.engines.xunfei.faults import Kind
 from synth_node.host import EngineUnavailable
@@ -62,7 +60,7 @@ async def test_real_faults_of_the_settings_are_named(
     async with speaking(fake) as (engine, throttle):
         fake.next(Scenario.REFUSAL, refusal="signature")
         _, failure = await until_failed(engine)
-        assert type(failure) is EngineCrashed
+        assert type(failure) is Draining
         assert throttle.paused_for == str(failure)
 
 

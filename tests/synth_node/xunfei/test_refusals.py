@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from antiphon.errors import (
+    Draining,
     EngineCrashed,
     EngineFailed,
     InvalidRequest,
@@ -23,7 +24,7 @@ RAISED = {
     Kind.REFUSED: EngineFailed,
     Kind.REQUEST: TextTooLong,
     Kind.VOICE: UnknownVoice,
-    Kind.SETTINGS: EngineCrashed,
+    Kind.SETTINGS: Draining,
 }
 CODES = [(kind, code) for kind, codes in KINDS.items() for code in sorted(codes)]
 
@@ -75,7 +76,7 @@ async def test_a_default_voice_that_is_not_allowed_is_the_settings_fault() -> No
     app = App(voices=ONLINE_VOICES - {"xiaoyan"})
     async with fake_xunfei(apps=(app,)) as fake, speaking(fake) as (engine, throttle):
         _, failure = await until_failed(engine)
-        assert type(failure) is EngineCrashed
+        assert type(failure) is Draining
         assert throttle.paused_for == str(failure)
         assert "'xiaoyan' of XUNFEI_VOICES" in str(failure)
 
@@ -85,7 +86,7 @@ async def test_a_voice_that_has_spoken_and_may_not_any_more_pauses_once(fake: Fa
         await spoken(engine, voice="aisjiuxu")
         fake.always(Scenario.ERROR, code=11200)
         _, failure = await until_failed(engine, voice="aisjiuxu")
-        assert type(failure) is EngineCrashed
+        assert type(failure) is Draining
         assert throttle.paused_for is not None
         assert "quota" in throttle.paused_for
         throttle.open()
