@@ -57,11 +57,12 @@ class Attempts:
 
         Raises:
             SpeechError: the attempt's, if there was no audio before it; else EngineCrashed. Draining if there
-                was none and the server is too busy, or the settings are certainly at fault: no run was lost.
+                was none and the text cannot be the cause, so that no run was lost: the server is too busy or
+                away, or the settings are at fault.
         """
         n_busy = n_failed = 0
         refused_at = inf
-        begun = False
+        begun = reached = False
         while True:
             async with self._throttle.turn():
                 try:
@@ -76,24 +77,22 @@ class Attempts:
                 except Misconfigured as exc:
                     first_s = FIRST_PAUSE_S if exc.pause_s is None else exc.pause_s
                     self._pause(exc, first_s, MAX_GROWN_PAUSE_S)
-                    if begun or isinstance(exc, Doubtful):
-                        raise EngineCrashed(exc.in_full) from None
-                    raise Draining(exc.in_full) from None
+                    raise _end(exc, lost=begun or isinstance(exc, Doubtful)) from None
                 except Busy as exc:
                     refused_at = min(refused_at, monotonic())
                     waits = self._refused(exc, refused_at)
-                    if begun:
-                        raise EngineCrashed(exc.in_full) from None
-                    if not waits:
-                        raise Draining(exc.in_full) from None
+                    if begun or not waits:
+                        raise _end(exc, lost=begun) from None
                     n_busy += 1
                     reason, wait_s = str(exc), _wait_s(n_busy, exc.after_s)
                 except Failing as exc:
                     n_failed += 1
+                    # What never got there is not what the server failed of.
+                    reached = reached or not isinstance(exc, NoConnection)
                     if begun or n_failed == self._n_failures:
                         if isinstance(exc, NoConnection):
                             self._throttle.pause(str(exc), for_s=RETURN_S)
-                        raise EngineCrashed(exc.in_full) from None
+                        raise _end(exc, lost=begun or reached) from None
                     reason, wait_s = str(exc), _wait_s(n_failed)
             _log.info("the engine's server is asked again", reason=reason, in_s=round(wait_s, 3))
             await asyncio.sleep(wait_s)
@@ -122,6 +121,11 @@ class Attempts:
             grown_s = min(first_s * 2.0 ** min(self._n_pauses, 16), most_s)
             self._n_pauses += 1
             self._throttle.pause(str(trouble), for_s=max(first_s, grown_s))
+
+
+def _end(trouble: Trouble, *, lost: bool) -> SpeechError:
+    """Return what ends the work on a text here, so that others go on; only a run that was lost counts."""
+    return EngineCrashed(trouble.in_full) if lost else Draining(trouble.in_full)
 
 
 def _wait_s(n_tries: int, after_s: float | None = None) -> float:

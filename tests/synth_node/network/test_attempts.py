@@ -200,9 +200,16 @@ async def test_a_refusal_while_another_is_at_work_pauses_nothing(
 
 async def test_a_server_that_is_away_pauses_the_engine_until_the_next_probe(throttle: Throttle) -> None:
     server = Server(throttle, *[[NoConnection("refused")]] * 3)
-    with pytest.raises(EngineCrashed, match="refused"):
+    with pytest.raises(Draining, match="refused"):
         await server.speak()
     assert (throttle.paused_for, throttle.pause_s) == ("refused", attempts.RETURN_S)
+
+
+async def test_a_text_that_a_server_went_away_with_costs_a_run(throttle: Throttle) -> None:
+    server = Server(throttle, [Failing("broke")], *[[NoConnection("refused")]] * 2)
+    with pytest.raises(EngineCrashed, match="refused"):
+        await server.speak()
+    assert throttle.paused_for == "refused"
 
 
 async def test_pauses_for_the_settings_grow_and_are_short_again_after_a_success(throttle: Throttle) -> None:

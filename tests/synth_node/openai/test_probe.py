@@ -10,7 +10,7 @@ from aiohttp import encode_basic_auth, web
 from structlog.testing import capture_logs
 
 from antiphon.client import TtsClient
-from antiphon.errors import EngineCrashed
+from antiphon.errors import Draining
 from antiphon.subjects import Subjects
 from synth_node.engines.openai.engine import OpenAI
 from synth_node.engines.openai.settings import OpenAISettings
@@ -55,7 +55,7 @@ async def _is_away_and_comes_back(server: Server, port: int) -> None:
         async with serving(server, port), NetworkHost(network, slot=0, voice=None) as host:
             await host.ready()
             assert await spoken(engine) == PCM
-        with pytest.raises(EngineCrashed, match="no connection to the server of SYNTH_OPENAI_BASE_URL"):
+        with pytest.raises(Draining, match="no connection to the server of SYNTH_OPENAI_BASE_URL"):
             await spoken(engine)
         assert throttle.limit == 0
         async with serving(server, port):
@@ -176,7 +176,7 @@ async def test_a_proxy_of_the_environment_is_used_and_its_password_not_shown(
     assert head.headers["Proxy-Authorization"] == encode_basic_auth("me", "hunter3")
     monkeypatch.setenv("http_proxy", "http://me:hunter3@127.0.0.1:1")
     async with engine_for("http://speech.invalid/v1") as (engine, throttle):
-        with pytest.raises(EngineCrashed, match="no connection") as caught:
+        with pytest.raises(Draining, match="no connection") as caught:
             await spoken(engine)
         assert "hunter3" not in f"{caught.value} {throttle.paused_for}"
     monkeypatch.setenv("http_proxy", address)
