@@ -109,16 +109,21 @@ class Cluster:
     def forecast(self, model: str, ahead: Waiting, now: float) -> float | None:
         """Return in how many seconds a request would find a free slot that joined the queue now.
 
-        ahead: everything that waits before it. None when nothing was measured yet, or no node lives.
+        ahead: everything that waits before it. None when nothing was measured yet, or no node lives. While
+        the engines of all nodes pause, it is when the first of them looks whether it can speak again.
 
         List scheduling: each slot becomes free when its run's characters are spoken at the measured rate;
         what waits takes, in turn, the slot that is free first.
         """
         free_in: list[float] = []
         rates: list[float] = []
+        pauses: list[float] = []
         for seen in self._nodes.values():
             beat = seen.heartbeat
             if beat.model != model or beat.state not in ("ready", "starting") or not seen.alive(now):
+                continue
+            if beat.paused:
+                pauses.append(max(0.0, beat.pause_s - (now - seen.at)))
                 continue
             rate = beat.seconds_per_character
             if rate > 0:
@@ -127,7 +132,7 @@ class Cluster:
             # A slot that is neither idle nor busy has its engine starting: it is not counted on.
             free_in += [*running, *[0.0] * (beat.idle + max(0, beat.busy - len(running)))]
         if not free_in or not rates:
-            return None
+            return min(*pauses, _MAX_FORECAST_S) if pauses and not free_in else None
         return min(_start_of_next(free_in, ahead, sum(rates) / len(rates)), _MAX_FORECAST_S)
 
 

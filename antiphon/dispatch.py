@@ -110,10 +110,13 @@ class Dispatcher:
         elif self.absent(ticket.model):
             ticket.fail(self.no_nodes(ticket.model))
         else:
-            paused = self.cluster.paused_for(ticket.model, asyncio.get_running_loop().time())
-            why = f", for its engine pauses: {paused}" if paused else ""
-            text = f"no slot of model {ticket.model} became free in time{why}"
-            ticket.fail(AllSlotsBusy(text, retry_after_s=self.forecast(ticket.model)))
+            text = f"no slot of model {ticket.model} became free in time"
+            ticket.fail(self._all_busy(ticket.model, text, self.forecast(ticket.model)))
+
+    def _all_busy(self, model: str, text: str, wait_s: float | None) -> AllSlotsBusy:
+        paused = self.cluster.paused_for(model, asyncio.get_running_loop().time())
+        why = f", for its engine pauses: {paused}" if paused else ""
+        return AllSlotsBusy(f"{text}{why}", retry_after_s=wait_s)
 
     def release(self, ticket: Ticket) -> None:
         """Forget a request that is over. An attempt that is accepted later still will be cancelled."""
@@ -183,7 +186,7 @@ class Dispatcher:
             raise QueueFull("too many requests wait already", retry_after_s=self.forecast(ticket.model))
         wait_s = self.forecast(ticket.model)
         if wait_s is not None and asyncio.get_running_loop().time() + wait_s > ticket.wait_until:
-            raise AllSlotsBusy(f"a slot becomes free in about {wait_s:.0f} s only", retry_after_s=wait_s)
+            raise self._all_busy(ticket.model, f"a slot becomes free in about {wait_s:.0f} s only", wait_s)
 
     async def _send(self, subject: str, payload: bytes = b"") -> None:
         with suppress(nats.errors.Error):  # without a connection there is nobody to tell

@@ -84,6 +84,7 @@ class Heartbeat:
     interval_s: time to the next heartbeat at the latest. seconds_per_character: slot seconds, moving mean.
     real_time_factor: synthesis seconds per second of audio, moving mean. Both are 0.0 until measured.
     paused: why its engine speaks nothing for now, a sentence without secrets; empty when it can.
+    pause_s: seconds until it finds out whether it can again; 0.0 when it does so now, or that is not known.
     """
 
     node: str
@@ -104,6 +105,7 @@ class Heartbeat:
     version: str = ""
     voices_hash: str = ""
     paused: str = ""
+    pause_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("node", "name", "model", "state", "version", "voices_hash", "paused"):
@@ -120,7 +122,7 @@ class Heartbeat:
             raise ValueError("interval_s is out of range")
         if self.seconds_per_character > _MAX_SECONDS_PER_CHARACTER:
             raise ValueError("seconds_per_character is out of range")
-        for name in ("boot", "interval_s", "seconds_per_character", "real_time_factor"):
+        for name in ("boot", "interval_s", "seconds_per_character", "real_time_factor", "pause_s"):
             require(getattr(self, name), (int, float), name)
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ValueError(f"{name} is out of range")

@@ -56,6 +56,11 @@ class Hosts:
         """Why nothing can be spoken for now, a sentence without secrets; None when it can."""
         return None if self._network is None else self._network.throttle.paused_for
 
+    @property
+    def pause_left_s(self) -> float:
+        """Seconds until that may change; 0.0 when it is not known."""
+        return 0.0 if self._network is None else self._network.throttle.pause_left_s
+
     def works(self) -> Iterator[tuple[Coroutine[Any, Any, None], str]]:
         """Yield what has to run as long as there are slots, each with its name."""
         if self._network is not None:

@@ -100,6 +100,7 @@ class Presence:
             version=antiphon.__version__,
             voices_hash=self._node.voices_hash,
             paused=short_text(self._node.hosts.paused_for or ""),
+            pause_s=self._node.hosts.pause_left_s,
         )
 
     def stats(self) -> dict[str, Any]:

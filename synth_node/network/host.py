@@ -73,10 +73,10 @@ class Network:
         except EngineUnavailable as exc:
             if not self.opened.is_set():
                 raise
-            self.throttle.stay_paused(str(exc))
+            self.throttle.stay_paused(str(exc), for_s=again_in_s)
             _log.error("the engine cannot speak", reason=str(exc), again_in_s=again_in_s)
         except Unreachable as exc:
-            self.throttle.stay_paused(str(exc))
+            self.throttle.stay_paused(str(exc), for_s=again_in_s)
             _log.warning("the engine's server is not reachable", reason=str(exc), again_in_s=again_in_s)
         else:
             if self.opened.is_set():

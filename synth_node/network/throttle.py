@@ -36,6 +36,7 @@ class Throttle:
         """How long to wait before the probe, in seconds."""
         self.pause_requested = asyncio.Event()
         self.pause_requested.set()
+        self._pause_ends_at = 0.0
         self._was_open = False
         self._hold_s = hold_s
         self._n_at_work = 0
@@ -100,6 +101,7 @@ class Throttle:
             _log.error("the engine pauses", reason=reason, for_s=for_s)
         self.paused_for = reason
         self.pause_s = for_s
+        self._pause_ends_at = asyncio.get_running_loop().time() + for_s
         self._set(0)
         for turn in self._turns:
             turn.set()
@@ -114,9 +116,20 @@ class Throttle:
         self.paused_for = None
         self._set(limit)
 
-    def stay_paused(self, reason: str) -> None:
-        """Say why the engine cannot speak yet: what the last probe found, a sentence without secrets."""
+    def stay_paused(self, reason: str, *, for_s: float) -> None:
+        """Say why the engine cannot speak yet: what the last probe found, a sentence without secrets.
+
+        for_s: until the next probe.
+        """
         self.paused_for = reason
+        self._pause_ends_at = asyncio.get_running_loop().time() + for_s
+
+    @property
+    def pause_left_s(self) -> float:
+        """Seconds until the next probe of an engine that pauses; 0.0 while there is one, or no pause."""
+        if self.paused_for is None:
+            return 0.0
+        return max(0.0, self._pause_ends_at - asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """End the timer."""

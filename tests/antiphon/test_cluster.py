@@ -63,6 +63,15 @@ def test_a_model_pauses_when_all_of_its_nodes_do() -> None:
     assert heard(paused).paused_for("m", NOW + MISSED_HEARTBEATS) == ""
 
 
+def test_while_all_nodes_pause_the_forecast_is_the_end_of_the_first_pause() -> None:
+    long, short = beat("n1", idle=0, paused="no key", pause_s=600.0), beat("n2", paused="busy", pause_s=30.0)
+    assert heard(long).forecast("m", NOTHING, NOW) == 600.0
+    assert heard(long, short).forecast("m", NOTHING, NOW + 2) == 28.0
+    assert heard(beat(paused="no route")).forecast("m", NOTHING, NOW + 1) == 0.0
+    assert heard(long, beat("n3")).forecast("m", NOTHING, NOW) == 0.0
+    assert heard(beat(paused="no key", pause_s=1e300)).forecast("m", NOTHING, NOW) == 86_400.0
+
+
 def test_has_nodes_does_not_wait_for_anybody_to_list_them() -> None:
     cluster = heard(beat())
     assert cluster.has_nodes("m", NOW)

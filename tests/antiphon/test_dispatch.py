@@ -69,6 +69,13 @@ async def test_who_waited_for_an_engine_that_pauses_is_told_why(tts: TtsClient, 
         await tts.speak("hello", model=MODEL, timeout_s=0.05)
 
 
+async def test_who_comes_in_a_long_pause_is_told_so_at_once(tts: TtsClient, node: ScriptedNode) -> None:
+    await knows(tts, node, idle=0, paused="the server wants another KEY", pause_s=500.0)
+    with pytest.raises(AllSlotsBusy, match="500 s only, for its engine pauses: the server wants") as refused:
+        await tts.speak("hello", model=MODEL, timeout_s=GUARD_S)
+    assert refused.value.retry_after_s == pytest.approx(500.0, abs=5.0)
+
+
 async def test_the_budget_ends_the_wait_too(tts: TtsClient, node: ScriptedNode) -> None:
     with pytest.raises(AllSlotsBusy):
         await tts.speak("hello", model=MODEL, timeout_s=0.05)

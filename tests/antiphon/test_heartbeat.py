@@ -40,7 +40,7 @@ HEARTBEATS = st.builds(
     **{name: st.text() for name in TEXTS},
     **{name: COUNTS for name in ("seq", "synthesized", "failed")},
     **{name: st.integers(0, 4096) for name in ("slots", "idle", "busy")},
-    **{name: SECONDS for name in ("boot", "seconds_per_character", "real_time_factor")},
+    **{name: SECONDS for name in ("boot", "seconds_per_character", "real_time_factor", "pause_s")},
     interval_s=st.floats(0.001, 60),
     state=st.sampled_from(["starting", "ready", "draining", "left"]),
     running=st.lists(RUNNING, max_size=3).map(tuple),

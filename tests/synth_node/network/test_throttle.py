@@ -213,6 +213,18 @@ async def test_a_pause_ends_what_waits_and_empties_the_slots() -> None:
     throttle.close()
 
 
+async def test_a_pause_tells_how_long_it_lasts_still() -> None:
+    throttle = opened(2)
+    assert throttle.pause_left_s == 0.0
+    throttle.pause("KEY is wrong", for_s=600.0)
+    assert 600.0 - GUARD_S < throttle.pause_left_s <= 600.0
+    throttle.stay_paused("no route", for_s=0.0)
+    assert (throttle.paused_for, throttle.pause_left_s) == ("no route", 0.0)
+    throttle.open()
+    assert throttle.pause_left_s == 0.0
+    throttle.close()
+
+
 async def test_who_is_cancelled_leaves_its_turn_to_the_next() -> None:
     throttle = opened(1)
     turn = throttle.turn()

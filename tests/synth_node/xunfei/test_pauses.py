@@ -114,6 +114,8 @@ async def test_a_pause_is_told_to_all(
         (worker,) = (await client.status()).workers
         assert worker["paused"].startswith("XUNFEI_APP_ID is not the app that XUNFEI_API_KEY belongs to")
         assert (node.state, idle(node)) == ("ready", 0)
+        (seen,) = client.cluster.nodes(asyncio.get_running_loop().time())
+        assert 20.0 < seen.heartbeat.pause_s <= 30.0
         assert all(secret not in worker["paused"] for secret in (fake.app.api_key, fake.app.api_secret))
         fake.always(Scenario.FINE)
         throttle_of(node).open()
