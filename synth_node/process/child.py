@@ -229,6 +229,7 @@ def main(options: dict[str, Any]) -> None:
     """Load the engine, report, serve."""
     sock = socket.socket(fileno=options["fd"])
     sock.set_inheritable(False)
+    os.register_at_fork(after_in_child=sock.close)  # held by a helper, it would hide our death from the node
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the node's business: it drains
     ours("session").die_with(options["parent"], sock)
     os.nice(NICENESS)

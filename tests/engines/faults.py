@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -138,6 +139,13 @@ def _pid_of_helper(path: str) -> bytes:
     """Start one in a group of its own, as `timeout` and shells do."""
     Path(path).write_text(str(subprocess.Popen(["sleep", "600"], process_group=0).pid))
     return SECOND
+
+
+def _die_beside_a_fork(_: str) -> None:
+    """Leave a copy of this process behind, as multiprocessing does."""
+    if os.fork() == 0:
+        time.sleep(600)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _pid_and_hang(path: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from antiphon.errors import EngineCrashed, EngineFailed, NothingToSpeak, SpeechError
-from tests.synth_node.conftest import FAULTS
+from tests.synth_node.conftest import FAULTS, GUARD_S
 from tests.synth_node.process.support_engine import synthesizer_of
 from tests.synth_node.support_speaking import FORMS, is_gone, speak, until
 
@@ -50,6 +50,12 @@ async def test_a_fault_is_a_clear_error_and_the_next_utterance_works(
         with pytest.raises(error, match=match):
             await speak(synthesizer, text)
         assert (await speak(synthesizer, "array h"))[1] == pytest.approx(1.0)
+
+
+async def test_an_engine_that_died_beside_its_own_fork_is_missed_at_once() -> None:
+    async with synthesizer_of(FAULTS, idle_s=10 * GUARD_S) as synthesizer:
+        with pytest.raises(EngineCrashed, match="SIGKILL"):
+            await speak(synthesizer, "die_beside_a_fork")
 
 
 async def test_what_an_engine_prints_reaches_the_log_and_never_the_audio() -> None:
