@@ -26,6 +26,8 @@ OURS: Final = ("ANTIPHON_", "GATEWAY_", "NATS_", "SYNTH_", "XUNFEI_")
 """Beginnings of the variables that are ours; they may hold credentials, which are no engine's business."""
 END_S: Final = 5.0
 """Bound on the wait for a killed process."""
+ROOM: Final = 16
+"""Descriptors that have to be free before a process is started; it takes eleven."""
 
 
 class Frame(NamedTuple):
@@ -239,6 +241,7 @@ class EngineProcess(asyncio.Protocol):
 def _ends() -> tuple[socket.socket, socket.socket, int, int]:
     """Return the ends of a socket and of a pipe. Raises EngineUnavailable."""
     try:
+        _check_room()
         ours, theirs = socket.socketpair()
         try:
             return ours, theirs, *os.pipe()
@@ -248,6 +251,17 @@ def _ends() -> tuple[socket.socket, socket.socket, int, int]:
             raise
     except OSError as exc:
         raise EngineUnavailable(f"the engine's process cannot be started: {exc.strerror}") from exc
+
+
+def _check_room() -> None:
+    """Raise OSError without room for ROOM descriptors: uvloop would leave open what it opened until then."""
+    spare: list[int] = []
+    try:
+        while len(spare) < ROOM:
+            spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        for descriptor in spare:
+            os.close(descriptor)
 
 
 def _not_ours() -> dict[str, str]:

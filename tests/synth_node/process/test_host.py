@@ -6,9 +6,11 @@ import asyncio
 import gc
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from antiphon.request import SpeechRequest
@@ -100,19 +102,27 @@ async def test_a_start_that_is_cancelled_leaves_nothing_open() -> None:
         await until(lambda: descriptors() == before)
 
 
-@pytest.mark.parametrize("n_free", [0, 1, 2, 3])
-async def test_without_a_descriptor_to_spare_the_engine_is_unavailable(n_free: int) -> None:
+@pytest.mark.parametrize("n_free", [0, 1, 2, 3, 5, 7, 10])
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_without_a_descriptor_to_spare_the_engine_is_unavailable(
+    run: Callable[..., object], n_free: int
+) -> None:
     """What was opened by then is closed; what is forgotten warns when it is collected."""
-    before = len(os.listdir("/proc/self/fd"))
-    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)  # the lowest one; the limit is on the number, not on how many are open
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + n_free, usual[1]))
-    try:
-        with pytest.raises(EngineUnavailable, match="Too many open files"):
-            async with synthesizer_of("tone"):
-                pass
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+
+    async def start_without() -> None:
+        await asyncio.sleep(0)
+        before = len(os.listdir("/proc/self/fd"))
+        usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)  # the lowest one; the limit is on the number, not on how many are open
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + n_free, usual[1]))
+        try:
+            with pytest.raises(EngineUnavailable, match="process cannot be started: Too many open files"):
+                async with synthesizer_of("tone"):
+                    pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    run(start_without())
