@@ -80,7 +80,7 @@ class Dispatcher:
         ticket.renew()
         now = asyncio.get_running_loop().time()
         # Just before the budget ends: who waited in vain is told that all were busy, and may come again.
-        ticket.wait_until = min(ticket.deadline - _WAIT_MARGIN_S, now + ticket.wait_s)
+        ticket.wait_until = min(ticket.deadline - _WAIT_MARGIN_S, now + ticket.wait_left_s)
         queue = self._queues.get(ticket.model)
         if queue is None:
             queue = self._queues[ticket.model] = ModelQueue(self, ticket.model)
@@ -95,6 +95,9 @@ class Dispatcher:
             return await ticket.claimed
         finally:
             bound.cancel()
+            # If the run gives nothing, its wait goes on; there is time to ask another slot at least.
+            least_s = min(ticket.wait_s, self.timing.retry_s)
+            ticket.wait_left_s = max(ticket.wait_until - loop.time(), least_s)
             queue.leave(ticket)
             queue.users -= 1
             self.forget_if_unused(queue)

@@ -72,7 +72,8 @@ class Ticket:
 
     order: position among all requests of this process; one that comes back is older, so it is first again.
     model: token of the model that is asked for. only: the one that may take it; None for any.
-    deadline: end of the budget on the loop's clock. wait_s: bound on each wait for a slot.
+    deadline: end of the budget on the loop's clock. wait_s: bound on each wait for a slot. wait_left_s: the
+    same of the next one, which may go on with the last.
     claims: the attempts whose inbox tokens are held. attempt: 1, and 1 more for each run that was lost.
     admitted: it passed the bounds of the queue once. gone: its caller left.
     """
@@ -94,7 +95,7 @@ class Ticket:
         self.only: str | None = None
         self.ask(request)
         self.deadline = deadline
-        self.wait_s = wait_s
+        self.wait_s = self.wait_left_s = wait_s
         self.wait_until = deadline
         self.traceparent = traceparent
         self.attempt = 1

@@ -36,6 +36,7 @@ class Utterance:
         self._held: deque[bytes | Segment | Words] = deque()
         self._heard = Heard()
         self._lost = 0
+        self._gave = False  # whether the run has given anything
 
     @property
     def model(self) -> str:
@@ -77,8 +78,10 @@ class Utterance:
         self._held.clear()
         self._heard = Heard()
         self._events = run.events()
+        self._gave = False
         n_bytes = 0
         async for event in self._events:
+            self._gave = True
             if (told := self._heard.note(event)) is not None:
                 self._held.append(told)
             if isinstance(told, bytes):
@@ -100,8 +103,11 @@ class Utterance:
 
     def _count_loss(self, exc: SpeechError) -> None:
         """Bound the runs that one request may cost: it may be the one that kills them."""
-        if isinstance(exc, Draining):
-            return  # nothing died: the slot was about to leave, and has left by now
+        died = not isinstance(exc, Draining)  # else the slot was about to leave, and has left by now
+        if died or self._gave:
+            self._ticket.wait_left_s = self._ticket.wait_s
+        if not died:
+            return
         self._lost += 1
         self._ticket.attempt += 1
         if self._lost >= self._dispatcher.limits.max_lost:
@@ -150,6 +156,7 @@ class Utterance:
                 raise RuntimeError("the iteration over an utterance that was broken off cannot go on")
             self._finish(run)
             return None
+        self._gave = True
         return self._heard.note(event)
 
     async def _go_on(self, run: Run, exc: SpeechError) -> None:
@@ -166,6 +173,7 @@ class Utterance:
         self._ticket.stay_with(run.model)  # another voice would not go on where this one was
         self._run = await self._dispatcher.acquire(self._ticket)
         self._events = self._run.events()
+        self._gave = False
 
     async def leave(self) -> None:
         """End the request wherever it is; a run that is not over is cancelled on its node."""

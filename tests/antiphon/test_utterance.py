@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
 from antiphon.client import TtsClient
-from antiphon.errors import AttemptsExhausted, DeadlineExceeded, EngineFailed, InvalidRequest, RunLost
+from antiphon.errors import (
+    AllSlotsBusy,
+    AttemptsExhausted,
+    DeadlineExceeded,
+    EngineFailed,
+    InvalidRequest,
+    RunLost,
+)
 from antiphon.events import AudioChunk, End, Failure, Position, Segment
 from antiphon.request import Resume, SpeechRequest, decode_request
-from tests.antiphon.conftest import dispatcher_of
+from tests.antiphon.conftest import PATIENT, StartClient, dispatcher_of
 from tests.antiphon.scripted_node import GUARD_S, MODEL, ScriptedNode, settled, soon
 
 
@@ -166,6 +174,27 @@ async def test_slots_that_leave_in_the_midst_kill_no_request(tts: TtsClient, nod
     msg = await node.request()
     await node.send(msg, await node.accept(msg), AudioChunk(0, b"hello"), stats(1, 5))
     assert await asyncio.wait_for(speaking, GUARD_S) == b"hello"
+
+
+async def test_slots_that_give_nothing_do_not_prolong_the_wait(
+    caller: StartClient, node: ScriptedNode
+) -> None:
+    async def refuse() -> None:
+        while True:
+            await asyncio.sleep(0.05)  # a pause of the engine, longer than what is left at least of the wait
+            await node.arm(announce=True)
+            msg = await node.request()
+            await node.send(msg, await node.accept(msg), Failure("draining", "the server is busy"))
+
+    tts = await caller(timing=replace(PATIENT, retry_s=0.01))
+    await node.beat()
+    refusing = asyncio.create_task(refuse())
+    try:
+        with pytest.raises(AllSlotsBusy):
+            async with asyncio.timeout(GUARD_S), tts.utterance(SpeechRequest("x"), model=MODEL, wait_s=0.3):
+                pass
+    finally:
+        refusing.cancel()
 
 
 async def test_a_failure_that_another_node_would_repeat_is_final(tts: TtsClient, node: ScriptedNode) -> None:
