@@ -14,6 +14,7 @@ from antiphon.errors import AttemptsExhausted, DeadlineExceeded, Draining, Speec
 from antiphon.events import AudioChunk, End, Segment, Words
 from antiphon.heard import Heard
 from antiphon.lengths import with_length
+from antiphon.request import Resume
 from antiphon.run import Run
 from antiphon.ticket import Ticket
 
@@ -71,15 +72,19 @@ class Utterance:
                 raise
             await self._run.cancel()
             self._count_loss(exc)
+            # A server that takes so much in a while, and no more, would never come to the end of a long text.
+            goes_on = isinstance(exc, Draining) or self._ticket.request.resume is not None
+            self._ask_for_rest(self._run, self._heard.resume() if goes_on else None)
             return False
         return True
 
     async def _collect(self, run: Run, hold_bytes: int) -> None:
-        self._held.clear()
-        self._heard = Heard()
+        if self._ticket.request.resume is None:
+            self._held.clear()
+            self._heard = Heard()
         self._events = run.events()
         self._gave = False
-        n_bytes = 0
+        n_bytes = sum(len(event) for event in self._held if isinstance(event, bytes))
         async for event in self._events:
             self._gave = True
             if (told := self._heard.note(event)) is not None:
@@ -169,11 +174,19 @@ class Utterance:
         if request.resume is None or resume.offset > request.resume.offset:
             self._lost = 0  # it has spoken since the last loss, so it is not the text that kills
         self._count_loss(exc)
-        self._ticket.ask(replace(request, resume=resume))
-        self._ticket.stay_with(run.model)  # another voice would not go on where this one was
+        self._ask_for_rest(run, resume)
         self._run = await self._dispatcher.acquire(self._ticket)
         self._events = self._run.events()
         self._gave = False
+
+    def _ask_for_rest(self, run: Run, resume: Resume | None) -> None:
+        """Have the next run go on after `run`, or begin anew if that cannot be."""
+        request = self._ticket.request
+        if request.format == "flac":
+            resume = None
+        self._ticket.ask(replace(request, resume=resume))
+        if resume is not None:
+            self._ticket.stay_with(run.model)  # another voice would not go on where this one was
 
     async def leave(self) -> None:
         """End the request wherever it is; a run that is not over is cancelled on its node."""

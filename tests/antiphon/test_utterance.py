@@ -148,6 +148,24 @@ async def test_a_run_that_is_lost_goes_on_with_its_own_model_only(tts: TtsClient
         assert await asyncio.wait_for(heard, GUARD_S) == b"second"
 
 
+async def test_what_is_handed_back_in_its_midst_goes_on_there(tts: TtsClient, node: ScriptedNode) -> None:
+    speaking = asyncio.create_task(tts.speak("One. Two. Three.", model=MODEL, format="pcm"))
+    for code, index, resume in (
+        ("draining", 0, None),
+        ("draining", 1, Resume(0, 0.25)),
+        ("engine_crashed", 2, Resume(5, 0.25)),
+        ("", 3, Resume(10, 0.25)),
+    ):
+        await node.arm(announce=True)
+        msg = await node.request()
+        assert decode_request(msg.data).resume == resume
+        run = await node.accept(msg, model=MODEL)
+        at = Position(index, 0.25, 1.0)
+        await node.send(msg, run, Segment(index, 4, 5 * index, 4), AudioChunk(0, str(index).encode(), at))
+        await node.send(msg, run, Failure(code, "no more for now") if code else stats(1, 1))
+    assert await asyncio.wait_for(speaking, GUARD_S) == b"0123"
+
+
 async def test_a_request_that_kills_engine_after_engine_is_given_up(
     tts: TtsClient, node: ScriptedNode
 ) -> None:
