@@ -22,6 +22,7 @@ class EngineRequest:
     format, sample_rate: what the caller asked for; an engine need not care, the node converts.
     input_type, timestamps: other than the defaults only for an engine whose `info` has ssml, words.
     alone: not to be in a batch with others, for it was in a run that was lost: it may be what killed it.
+    under_way: some of its text was spoken before, so it had better wait here than be handed back.
     """
 
     text: str
@@ -32,11 +33,12 @@ class EngineRequest:
     input_type: str = "text"
     timestamps: bool = False
     alone: bool = False
+    under_way: bool = False
 
     def for_engine(self) -> dict[str, Any]:
         """Return what an engine is told, as JSON has it."""
         told = asdict(self)
-        del told["alone"]
+        del told["alone"], told["under_way"]
         return told
 
 

@@ -21,6 +21,7 @@ class Source:
         self._decoding = decoding
         self._begun: Speaking | None = None
         self._alone = False
+        self._under_way = False
 
     @asynccontextmanager
     async def cut(
@@ -30,7 +31,7 @@ class Source:
 
         Where the request goes on with a lost run, the engine has not begun. alone: see EngineRequest.
         """
-        self._alone = alone
+        self._alone, self._under_way = alone, False
         text: list[Part] = []
         try:
             for part in parts:
@@ -48,6 +49,7 @@ class Source:
     ) -> AsyncGenerator[Samples, None]:
         """Speak one segment with this slot's engine."""
         utterance, piece = await self.begin(request, spoken.text)
+        self._under_way = True
         try:
             if (rate := utterance.sample_rate) and piece is not None:
                 half = b""  # of a sample, to be completed; at the end of a segment it is none
@@ -97,6 +99,7 @@ class Source:
                 input_type=request.input_type,
                 timestamps=request.timestamps,
                 alone=self._alone,
+                under_way=self._under_way,
             )
         )
 

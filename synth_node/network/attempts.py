@@ -46,7 +46,9 @@ class Attempts:
         self._n_pauses = 0
         self._heard_at = -inf
 
-    async def audio(self, attempt: Callable[[], AsyncGenerator[bytes, None]]) -> AsyncGenerator[bytes, None]:
+    async def audio(
+        self, attempt: Callable[[], AsyncGenerator[bytes, None]], *, under_way: bool = False
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the audio of the first attempt that gives any.
 
         A server that is busy is asked again for as long as the caller wants the audio, unless it takes
@@ -54,6 +56,7 @@ class Attempts:
         Once there was audio nothing is asked again: others go on at that place.
 
         attempt: asks once; raises SpeechError, which ends it all, Misconfigured, Failing or Busy.
+        under_way: see EngineRequest; then a long wait is waited here, too.
 
         Raises:
             SpeechError: the attempt's, if there was no audio before it; else EngineCrashed. Draining if there
@@ -80,7 +83,7 @@ class Attempts:
                     raise _end(exc, lost=begun or isinstance(exc, Doubtful)) from None
                 except Busy as exc:
                     refused_at = min(refused_at, monotonic())
-                    waits = self._refused(exc, refused_at)
+                    waits = self._refused(exc, refused_at, MAX_BUSY_S if under_way else MAX_WAIT_S)
                     if begun or not waits:
                         raise _end(exc, lost=begun) from None
                     n_busy += 1
@@ -97,8 +100,8 @@ class Attempts:
             _log.info("the engine's server is asked again", reason=reason, in_s=round(wait_s, 3))
             await asyncio.sleep(wait_s)
 
-    def _refused(self, busy: Busy, since: float) -> bool:
-        """Note a refusal; return whether the utterance is to wait here for its next try.
+    def _refused(self, busy: Busy, since: float, most_s: float) -> bool:
+        """Note a refusal; return whether the utterance is to wait here for its next try, `most_s` at most.
 
         The engine pauses if the server wants a long rest of all, or takes nothing of ours: it has refused the
         only request at work there again and again `since` (on time.monotonic()), does so still after a pause,
@@ -108,9 +111,9 @@ class Attempts:
         alone = self._throttle.refused(for_s=after_s)
         if alone and (self._n_pauses or monotonic() - max(since, self._heard_at) >= PATIENCE_S):
             self._pause(busy, max(after_s, FIRST_PAUSE_S), MAX_BUSY_PAUSE_S)
-        elif after_s > (MAX_WAIT_S if alone else MAX_BUSY_S):
+        elif after_s > (most_s if alone else MAX_BUSY_S):
             self._throttle.pause(str(busy), for_s=after_s)
-        return self._throttle.paused_for is None and after_s <= MAX_WAIT_S
+        return self._throttle.paused_for is None and after_s <= most_s
 
     def _pause(self, trouble: Trouble, first_s: float, most_s: float) -> None:
         """Speak nothing for a while, longer each time, until something has been spoken.

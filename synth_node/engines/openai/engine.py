@@ -142,7 +142,7 @@ class OpenAI:
 
     def speak(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
         """Yield the audio of one segment as it comes, in as many attempts as it takes."""
-        return self._attempts.audio(partial(self._attempt, request))
+        return self._attempts.audio(partial(self._attempt, request), under_way=request.under_way)
 
     async def _attempt(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
         """Ask once. Raises SpeechError, Misconfigured, Failing or Busy."""

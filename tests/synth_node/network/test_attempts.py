@@ -113,6 +113,14 @@ async def test_a_long_wait_pauses_an_engine_with_nothing_else_at_work(
     assert (throttle.paused_for, throttle.pause_s) == ("full", after_s)
 
 
+async def test_what_is_under_way_waits_here(throttle: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "MAX_WAIT_S", 0.0)
+    server = Server(throttle, [Busy("full", "later", 0.001)])
+    pieces = server._attempts.audio(server._attempt, under_way=True)
+    assert [piece async for piece in pieces] == [b"a", b"b"]
+    assert throttle.paused_for is None
+
+
 @pytest.mark.parametrize("n_others", [0, 1])
 @pytest.mark.parametrize(("after_s", "pause_s"), [(61.0, 61.0), (1e9, attempts.MAX_PAUSE_S)])
 async def test_a_rest_that_is_meant_for_all_is_a_pause(
