@@ -53,7 +53,8 @@ def check_takes_one(method: Any, what: str) -> None:
     try:
         inspect.signature(method).bind(object())
     except TypeError as exc:
-        raise CannotUse(f"{method.__qualname__} is called with {what} and nothing else: {exc}") from exc
+        name = getattr(method, "__qualname__", type(method).__name__)  # a partial has none
+        raise CannotUse(f"{name} is called with {what} and nothing else: {exc}") from exc
     except ValueError:  # not written in Python
         pass
 

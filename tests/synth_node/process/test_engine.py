@@ -105,6 +105,11 @@ async def test_a_module_is_found_beside_the_working_directory(
             "mine.py:E",
             "called with the request and noth",
         ),
+        (
+            "from functools import partial\nclass E:\n  synthesize = partial(lambda a, b, c: b, 1)",
+            "mine.py:E",
+            "partial is called with the request and nothing else",
+        ),
         ("class E:\n  def __init__(self): exit('no GPU')", "mine.py:E", "set up: SystemExit: no GPU"),
         ("class E:\n  def __init__(self): raise OSError('no weights')", "mine.py:E", "OSError: no weights"),
         ("import os; os._exit(5)", "mine.py:tts_api", "exit status 5 while it started"),
