@@ -217,7 +217,7 @@ class SynthNode:
         await discovery.serve(self.connection)
 
     async def _tell_voices(self) -> None:
-        """Answer for the model's voices, once they are known."""
+        """Answer for the model's voices, once they are known; who has the answer knows the node as ready."""
         nc = self.connection.nc
 
         async def on_voices(msg: Msg) -> None:
@@ -225,6 +225,7 @@ class SynthNode:
                 await nc.publish(msg.reply, self._voices(self._info))
 
         await self.connection.established()
+        await self.presence.send()
         await nc.subscribe(self.subjects.voices(self.model), queue=VOICES_QUEUE, cb=on_voices)
 
     def _voices(self, info: EngineInfo) -> bytes:

@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 
 from antiphon.events import Accepted, AudioChunk
 from antiphon.heartbeat import Heartbeat, decode_heartbeat, decode_voices
+from synth_node import presence
 from tests.synth_node.conftest import FAULTS, GUARD_S, RawCaller, StartNode, free
 from tests.synth_node.support_node import heartbeats, next_beat
 
@@ -60,6 +61,18 @@ async def test_no_engine_delays_a_heartbeat(start: StartNode, raw: RawCaller, de
     for _ in range(5):
         assert (await next_beat(heard)).busy == 1
     assert loop.time() - began < 10 * 5 * 0.15
+
+
+async def test_who_has_heard_the_voices_has_heard_that_the_node_is_ready(
+    start: StartNode, raw: RawCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "_BEAT_SPACING_S", 10 * GUARD_S)
+    heard = await heartbeats(raw)
+    await start()
+    told = await raw.nc.request(raw.subjects.voices("m"), timeout=GUARD_S)
+    assert decode_voices(told.data).voices
+    beats = [heard.get_nowait() for _ in range(heard.qsize())]
+    assert any(beat.state == "ready" and beat.voices_hash for beat in beats)
 
 
 async def test_every_node_answers_a_status_request(start: StartNode, raw: RawCaller) -> None:
