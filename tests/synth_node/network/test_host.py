@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from antiphon.errors import Draining, EngineCrashed, EngineFailed, UnknownVoice
-from antiphon.heartbeat import Voice
 from synth_node.engine_info import EngineInfo
 from synth_node.host import EngineRequest, EngineUnavailable
-from synth_node.network.engine import Unreachable
 from synth_node.network.host import MAX_BUFFERED_BYTES, Network, NetworkHost, NetworkUtterance
 from synth_node.network.throttle import Throttle
 from tests.synth_node.conftest import GUARD_S, soon
-
-PIECE = bytes(range(256)) * 16
-
-
-class Engine:
-    """Does what the text says: `<n>` gives so many pieces, `hang` none, `fail` and `break` raise."""
-
-    def __init__(self, throttle: Throttle) -> None:
-        self.throttle = throttle
-        self.probes: list[Exception | None] = []
-        self.requests: list[EngineRequest] = []
-        self.n_pieces = 0
-        self.n_open = 0
-
-    @property
-    def info(self) -> EngineInfo:
-        voices = (Voice("anna", "Anna", "de"), Voice("ben", "Ben", "en"))
-        return EngineInfo("scripted", 16_000, voices, 0.0, aliases={"alloy": "ben"})
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        assert self.n_open == 0, "what was begun is over"
-
-    async def probe(self) -> None:
-        if self.probes and (failure := self.probes.pop(0)) is not None:
-            raise failure
-
-    async def speak(self, request: EngineRequest) -> AsyncGenerator[bytes, None]:
-        self.requests.append(request)
-        self.n_open += 1
-        try:
-            async with self.throttle.turn():
-                match request.text:
-                    case "hang":
-                        await asyncio.Event().wait()
-                    case "fail":
-                        yield PIECE
-                        raise EngineFailed("it did not want to")
-                    case "break":
-                        raise KeyError("secret")
-                for _ in range(int(request.text)):
-                    self.n_pieces += 1
-                    yield PIECE
-        finally:
-            self.n_open -= 1
+from tests.synth_node.network.scripted import PIECE, Engine
 
 
 @asynccontextmanager
@@ -252,92 +204,3 @@ async def test_a_request_that_comes_while_its_slot_leaves_is_spoken() -> None:
         assert unready.done()
         await idle.free()
         assert await heard(idle.speak(EngineRequest("1"))) == PIECE
-
-
-async def test_slots_wait_for_the_first_probe_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
-    throttle, told = Throttle(1), list[EngineInfo]()
-    engine = Engine(throttle)
-    engine.probes = [Unreachable("no route"), Unreachable("no route"), None]
-    async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:
-        with capture_logs() as logs:
-            keeping = asyncio.create_task(network.keep_open())
-            async with NetworkHost(network, slot=0, voice=None) as host:
-                await host.ready()
-        assert [log["reason"] for log in logs] == ["no route", "no route"]
-        assert engine.probes == []
-        keeping.cancel()
-
-
-async def test_a_pause_is_for_what_the_last_probe_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
-    throttle, told = Throttle(3), list[EngineInfo]()
-    results: asyncio.Queue[Exception | None] = asyncio.Queue()
-
-    class Waiting(Engine):
-        async def probe(self) -> None:
-            if (failure := await results.get()) is not None:
-                raise failure
-
-    async with asyncio.timeout(GUARD_S), Network(Waiting(throttle), throttle, told.append) as network:
-        keeping = asyncio.create_task(network.keep_open())
-        results.put_nowait(Unreachable("no route"))
-        await soon(lambda: throttle.paused_for == "no route", "it says what is wrong")
-        results.put_nowait(None)
-        await network.opened.wait()
-        assert (throttle.paused_for, throttle.limit) == (None, 3)
-        throttle.pause("no route", for_s=0)
-        results.put_nowait(EngineUnavailable("KEY is unknown"))
-        await soon(lambda: throttle.paused_for == "KEY is unknown", "it says what else is wrong")
-        with pytest.raises(Draining, match="KEY is unknown"):
-            throttle.check_open()
-        results.put_nowait(None)
-        await soon(lambda: throttle.paused_for is None, "it speaks again")
-        assert throttle.limit == 1
-        keeping.cancel()
-
-
-async def test_settings_at_fault_end_the_start() -> None:
-    throttle = Throttle(1)
-    engine = Engine(throttle)
-    engine.probes = [EngineUnavailable("KEY is unknown")]
-    async with asyncio.timeout(GUARD_S), Network(engine, throttle, lambda _: None) as network:
-        with pytest.raises(EngineUnavailable, match="KEY is unknown"):
-            await network.keep_open()
-
-
-async def test_settings_at_fault_do_not_end_a_node_that_has_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synth_node.network.host.MIN_PROBE_S", 0.001)
-    throttle, told = Throttle(1), list[EngineInfo]()
-    engine = Engine(throttle)
-    async with asyncio.timeout(GUARD_S), Network(engine, throttle, told.append) as network:
-        keeping = asyncio.create_task(network.keep_open())
-        await network.opened.wait()
-        assert told == [], "the slots tell that themselves"
-        engine.probes = [EngineUnavailable("KEY is unknown"), None]
-        throttle.pause("KEY is unknown", for_s=0)
-        await soon(lambda: throttle.paused_for is None, "it speaks again")
-        assert engine.probes == []
-        assert told == [engine.info]
-        keeping.cancel()
-
-
-async def test_a_pause_that_comes_during_a_probe_outlasts_it() -> None:
-    throttle = Throttle(2)
-
-    class Told(Engine):
-        async def probe(self) -> None:
-            if throttle.paused_for == "no route":
-                throttle.pause(
-                    "the day's limit is used up", for_s=GUARD_S
-                )  # as one that is still at work finds
-                probed.set()
-
-    probed = asyncio.Event()
-    async with asyncio.timeout(GUARD_S), Network(Told(throttle), throttle, lambda _: None) as network:
-        keeping = asyncio.create_task(network.keep_open())
-        await network.opened.wait()
-        throttle.pause("no route", for_s=0)
-        await probed.wait()
-        assert (throttle.paused_for, throttle.limit) == ("the day's limit is used up", 0)
-        keeping.cancel()

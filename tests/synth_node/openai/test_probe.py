@@ -197,11 +197,16 @@ async def test_voices_that_the_server_has_anew_are_told_to_the_group(
     monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0.01)
     server.probes["audio/voices"] = says(b'["anna"]')
     own = OpenAISettings(base_url=server.url)
-    async with running_node(nats_url, settings_of(nats_url, subjects, engine="openai"), own):
+    async with running_node(nats_url, settings_of(nats_url, subjects, engine="openai"), own) as node:
         assert [voice.id for voice in await client.voices("m")] == ["anna"]
         server.probes["audio/voices"] = says(b'["anna", "ben"]')
         server.answers.append(fails(402))
         assert await client.speak("hello", model="m", voice="anna"), "it is spoken after the pause"
+        now = asyncio.get_running_loop().time
+        beats = client.cluster.nodes
+        await soon(
+            lambda: beats(now())[0].heartbeat.voices_hash == node.voices_hash, "a heartbeat tells of it"
+        )
         assert [voice.id for voice in await client.voices("m")] == ["anna", "ben"]
         assert await client.speak("hello", model="m", voice="ben")
 
