@@ -22,8 +22,8 @@ class Throttle:
 
     A refusal lowers it to what the server has just taken; after `hold_s` seconds without another one it
     rises by half, and so on up to `most`. A slot takes a place before it joins the group, and leaves the
-    group if the limit falls below the places taken: others of the group are asked in its stead. An
-    utterance that was refused waits for its turn and tries again; its caller notices a delay only.
+    group if the limit falls below the places taken: others of the group are asked in its stead. What becomes
+    of an utterance that was refused is for others to say; while the engine pauses, none gets a turn.
     """
 
     def __init__(self, most: int, *, hold_s: float = 10.0) -> None:

@@ -51,6 +51,19 @@ async def speaks(asked: Asked) -> web.StreamResponse:
     return web.Response(body=PCM, content_type="audio/pcm")
 
 
+def speaks_together(server: Server, n: int) -> Answer:
+    """Answer with samples as soon as `n` requests are being answered at once."""
+    together = asyncio.Event()
+
+    async def answer(asked: Asked) -> web.StreamResponse:
+        if server.n_open == n:
+            together.set()
+        await together.wait()
+        return await speaks(asked)
+
+    return answer
+
+
 def fails(status: int, body: object = None, **headers: str) -> Answer:
     """Answer with an error. Underscores in the names of headers are hyphens."""
 

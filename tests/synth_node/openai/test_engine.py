@@ -25,6 +25,7 @@ from tests.synth_node.openai.support import (
     says,
     serving,
     speaks,
+    speaks_together,
 )
 from tests.synth_node.openai.test_samples import wav
 
@@ -270,15 +271,7 @@ async def test_leaving_early_leaves_the_server(server: Server) -> None:
 
 
 async def test_the_server_gets_as_many_at_once_as_there_are_slots_and_never_more(server: Server) -> None:
-    together = asyncio.Event()
-
-    async def meets(asked: Asked) -> web.StreamResponse:
-        if server.n_open == 3:
-            together.set()
-        await together.wait()
-        return await speaks(asked)
-
-    server.answers.extend([meets] * 12)
+    server.answers.extend([speaks_together(server, 3)] * 12)
     async with engine_for(server.url, slots=3) as (engine, _), asyncio.TaskGroup() as tasks:
         speaking = [tasks.create_task(spoken(engine)) for _ in range(12)]
     assert [each.result() for each in speaking] == [PCM] * 12

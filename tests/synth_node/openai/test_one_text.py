@@ -6,7 +6,6 @@ import asyncio
 import re
 
 import pytest
-from aiohttp import web
 from structlog.testing import capture_logs
 
 from antiphon.client import TtsClient
@@ -19,12 +18,12 @@ from tests.synth_node.openai.support import (
     KEY,
     PCM,
     Answer,
-    Asked,
     Server,
     engine_for,
     fails,
     says,
     speaks,
+    speaks_together,
 )
 from tests.synth_node.openai.test_samples import wav
 
@@ -103,15 +102,7 @@ async def test_what_a_policy_forbids_is_the_callers_even_if_it_is_the_first(serv
 async def test_one_text_does_not_stop_the_nodes_one_after_the_other(
     server: Server, nats_url: str, subjects: Subjects, client: TtsClient, odd: Answer
 ) -> None:
-    together = asyncio.Event()
-
-    async def meets(asked: Asked) -> web.StreamResponse:
-        if server.n_open == 2:
-            together.set()
-        await together.wait()
-        return await speaks(asked)
-
-    server.answers.extend([meets] * 2)
+    server.answers.extend([speaks_together(server, 2)] * 2)
     own = OpenAISettings(base_url=server.url, voices="zoe")
     settings = settings_of(nats_url, subjects, engine="openai")
     async with running_node(nats_url, settings, own), running_node(nats_url, settings, own):
